@@ -1,0 +1,71 @@
+/*
+ * jnl.h: transactions over metadata blocks. This is the one interface that src/fs
+ * writes metadata through; behind it stands a journal, or the null journal for
+ * filesystems without one.
+ *
+ * Use:
+ *	struct jnl_handle h;
+ *	err = jnl_begin(j, credits, &h);	 before any change; may wait for a commit
+ *	err = jnl_get_write(&h, buf);		 before the first changed byte of a block
+ *	... change buf->data ...
+ *	jnl_dirty(&h, buf);			 after the last changed byte
+ *	err = jnl_end(&h);
+ *
+ * credits is the most metadata blocks that the handle may dirty, as a sum in words
+ * at the caller. One handle at most is open per thread (RANK_HANDLE is held shared).
+ * While a handle is open the thread does not wait for locks of a lower rank, does not
+ * call cache_throttle or a flush.
+ *
+ *   J0  Bytes of metadata change only inside a handle. When no handle is open the
+ *       metadata in the cache is between two operations: that is when it is copied.
+ *
+ * Errors: -EROFS after an abort (sticky), -ENOSPC when credits exceed what the journal can hold.
+ */
+#ifndef OSFS_JOURNAL_JNL_H
+#define OSFS_JOURNAL_JNL_H
+
+#include "cache/cache.h"
+
+struct jnl;
+typedef uint64_t jnl_tid;	/* rises by one a transaction; 0 is none */
+
+struct jnl_handle {
+	struct jnl *jnl;
+	jnl_tid tid;
+	unsigned nr_credits;	/* left */
+	bool opened;
+};
+
+/* The null journal: no log; dirty metadata goes home by the cache's write-back. */
+MUST_CHECK int jnl_null_new(struct cache *c, struct blk_dev *dev, struct jnl **out);
+/* Everything committed and home; then freed. Returns the first error. */
+int jnl_free(struct jnl *j);
+
+MUST_CHECK int jnl_begin(struct jnl *j, unsigned nr_credits, struct jnl_handle *h);
+/* More credits for an operation that turned out longer. -ENOSPC: call jnl_restart at the next consistent point. */
+MUST_CHECK int jnl_extend(struct jnl_handle *h, unsigned nr_credits);
+/* Ends the handle's part so far and begins a new one: the two may lie in different transactions. */
+MUST_CHECK int jnl_restart(struct jnl_handle *h, unsigned nr_credits);
+int jnl_end(struct jnl_handle *h);
+static inline void jnl_end_cleanup(struct jnl_handle *h)
+{
+	if (h->opened)
+		jnl_end(h);
+}
+/* Declare as: CLEANUP_HANDLE struct jnl_handle h = {0}; */
+#define CLEANUP_HANDLE __attribute__((cleanup(jnl_end_cleanup)))
+
+MUST_CHECK int jnl_get_write(struct jnl_handle *h, struct cache_buf *b);
+/* For a block from cache_get_new(): has no older contents that matter. */
+MUST_CHECK int jnl_get_create(struct jnl_handle *h, struct cache_buf *b);
+void jnl_dirty(struct jnl_handle *h, struct cache_buf *b);
+/* Metadata blocks were freed in this handle: never write them home, revoke them in the log. */
+void jnl_forget(struct jnl_handle *h, pblk_t pblk, uint32_t nr);
+
+/* Durable: transaction tid (and all before it). 0 as tid: everything up to now. No handle may be open. */
+MUST_CHECK int jnl_commit_wait(struct jnl *j, jnl_tid tid);
+/* From now on everything that writes gets -EROFS; the first err stays. */
+void jnl_abort(struct jnl *j, int err);
+bool jnl_is_aborted(const struct jnl *j);
+
+#endif
