@@ -1,0 +1,343 @@
+/*
+ * fs_int.h: what the files of src/fs share.
+ *
+ * Who takes what, in rising order:
+ *   fs->rename_lock   RANK_RENAME     moving a directory to another parent
+ *   inode->lock       RANK_INODE      contents: file data, block map, directory entries, xattrs, inline
+ *                                     data. Exclusive to change, shared to read. Several: by rising
+ *                                     inode number (fs_lock_inodes).
+ *   journal handle    RANK_HANDLE     begun after the inode locks, ended before they are dropped
+ *   inode->meta       RANK_INO_STORE  scalar fields; held while they change and are stored. Key: inode number.
+ *   bucket lock       RANK_INO_TABLE  the table of in-memory inodes
+ *   fs->orphan_lock   RANK_ORPHAN
+ *   group->lock       RANK_GROUP      bitmaps and counts of one group. Key: group number.
+ *   fs->super_lock    RANK_SUPER
+ *
+ * Invariants:
+ *   F1  What comes from disk is checked once on the way in: the superblock and descriptors at the
+ *       mount, every other block by its struct cache_kind, an inode in inode_load().
+ *   F2  On-disk inodes are written only by fs_inode_store(), inside a handle.
+ *   F3  A block is marked used in its bitmap in the same handle that points to it, and freed
+ *       in the same handle that drops the pointer.
+ *   F4  i_size and pointers change so that no stale block contents become visible: a fresh block
+ *       is written or zeroed in the cache before it is within the size.
+ */
+#ifndef OSFS_FS_FS_INT_H
+#define OSFS_FS_FS_INT_H
+
+#include <stdatomic.h>
+
+#include "base/list.h"
+#include "base/lock.h"
+#include "base/log.h"
+#include "base/rng.h"
+#include "base/trace.h"
+#include "fs/ext_disk.h"
+#include "fs/fs.h"
+#include "journal/jnl.h"
+
+enum { FS_INODE_BUCKETS = 4096 };
+
+struct fs_group {
+	os_mutex lock;			/* RANK_GROUP, key: number */
+	uint32_t nr;			/* [const] */
+	pblk_t block_bitmap, inode_bitmap, inode_table;	/* [const] */
+	uint32_t nr_blocks;		/* [const] the last group is shorter */
+	uint32_t free_blocks, free_inodes, used_dirs, itable_unused;	/* [lock] */
+	uint16_t flags;			/* [lock] EXT_BG_* */
+	uint32_t block_hint, inode_hint;	/* [lock] no free bit before it */
+};
+
+/* Blocks set aside in memory for a growing file, so that several files do not interleave. */
+struct fs_reservation {
+	struct list link;		/* [super_lock] in fs->reservations, by first block */
+	pblk_t first;			/* [super_lock] */
+	uint32_t nr;			/* [super_lock] 0: none */
+};
+
+struct fs {
+	struct blk_dev *dev;
+	struct cache *cache;
+	struct jnl *jnl;
+	struct alloc *alloc;
+	struct fs_opts opts;		/* [const] */
+	bool read_only;			/* [atomic] set at open or by errors= */
+	/* Geometry: [const after open] */
+	uint32_t block_bytes, block_shift;
+	uint32_t ptrs_per_block_shift;	/* block pointers in an indirect block: 1 << this */
+	uint64_t nr_blocks;
+	uint32_t first_data_block, blocks_per_group, inodes_per_group, nr_groups;
+	uint32_t nr_inodes, first_ino;
+	uint32_t inode_bytes, desc_bytes, want_extra_isize;
+	uint32_t groups_per_flex_shift;
+	uint32_t compat, incompat, ro_compat;
+	uint32_t csum_seed;		/* crc32c(~0, uuid) or s_checksum_seed; of all metadata checksums */
+	uint32_t hash_seed[4];
+	uint8_t hash_version;		/* EXT_HASH_* with the signedness of s_flags taken in */
+	uint64_t nr_reserved_blocks;	/* for root */
+	uint64_t max_file_bytes;	/* of an indirect-mapped file */
+	uint64_t overhead_blocks;	/* for statfs f_blocks as the kernel has it (minixdf off) */
+	struct fs_group *groups;	/* [const] */
+
+	os_mutex super_lock;		/* RANK_SUPER */
+	struct ext_disk_super super;	/* [super_lock] as last written, but for the counters */
+	struct list reservations;	/* [super_lock] of struct fs_reservation */
+	struct rng rng;			/* [super_lock] */
+	int first_error;		/* [super_lock] */
+	atomic_uint_fast64_t free_blocks, free_inodes;	/* sums over the groups */
+
+	os_mutex rename_lock;		/* RANK_RENAME */
+	os_mutex orphan_lock;		/* RANK_ORPHAN: s_last_orphan and the i_dtime chain */
+	struct list orphans;		/* [orphan_lock] in-memory inodes on the disk's list, first first */
+
+	struct slab *inode_slab;
+	struct fs_inode_bucket *buckets;	/* FS_INODE_BUCKETS; fs_icache.c */
+	atomic_uint_fast64_t nr_cached_inodes;
+};
+
+/* Where a run of a file's blocks lies. */
+struct fs_extent {
+	lblk_t lblk;
+	pblk_t pblk;		/* 0: a hole */
+	uint32_t nr;		/* at least 1 */
+};
+
+struct fs_inode {
+	/* The table of inodes (fs_icache.c) */
+	struct fs *fs;			/* [const] */
+	ino_nr_t ino;			/* [const] */
+	struct list hash_link;		/* [bucket] */
+	struct list idle_link;		/* [bucket] on the bucket's idle list while nr_pins and nr_refs are 0 */
+	uint32_t nr_pins;		/* [bucket] fs_iget() minus fs_iput() */
+	uint64_t nr_refs;		/* [bucket] the caller's memory of it (fs_lookup … fs_forget) */
+
+	os_rwlock lock;			/* RANK_INODE, key: ino */
+	os_mutex meta;			/* RANK_INO_STORE, key: ino */
+
+	/* Fields of the disk inode. [meta]; those marked + change only with lock held exclusively too. */
+	uint32_t generation;		/* [const while in memory] */
+	uint16_t mode;			/* the type is const */
+	uint16_t extra_isize;		/* [const while in memory] 0 with 128-byte inodes */
+	uint32_t uid, gid, nlink;	/* nlink: a directory with 1 has "many" (dir_nlink) */
+	uint32_t flags;			/* + */
+	uint32_t dtime;			/* next inode of the orphan list while on it */
+	uint64_t size_bytes;		/* + */
+	uint64_t nr_sects;		/* + */
+	pblk_t file_acl;		/* + */
+	uint32_t projid;
+	struct timespec atime, mtime, ctime, crtime;
+	uint64_t version;
+	uint32_t block[EXT_NR_BLOCK];	/* [lock] host order: map, or raw bytes (see fs_inode_block_bytes) */
+	bool atime_dirty;		/* [meta] newer than on disk (lazy) */
+	bool on_orphan_list;		/* [orphan_lock] */
+	struct list orphan_link;	/* [orphan_lock] */
+	uint32_t csum_seed;		/* [const] crc32c(crc32c(fs seed, ino), generation) */
+
+	const struct fs_map_ops *map;	/* [lock] NULL: contents are in the inode or it has none */
+	struct fs_extent last_map;	/* [meta] the last extent found; nr 0: none */
+	struct fs_reservation resv;	/* [lock] owner; the list by super_lock */
+	uint64_t dirty_from, dirty_to;	/* [meta] bytes written since the last fsync; from >= to: none */
+	lblk_t dir_hint;		/* [lock] linear directories: first block that may have room */
+};
+
+static inline bool fs_has_compat(const struct fs *fs, uint32_t bit) { return fs->compat & bit; }
+static inline bool fs_has_incompat(const struct fs *fs, uint32_t bit) { return fs->incompat & bit; }
+static inline bool fs_has_ro_compat(const struct fs *fs, uint32_t bit) { return fs->ro_compat & bit; }
+static inline bool fs_has_csum(const struct fs *fs) { return fs_has_ro_compat(fs, EXT_RO_COMPAT_METADATA_CSUM); }
+static inline bool fs_has_filetype(const struct fs *fs) { return fs_has_incompat(fs, EXT_INCOMPAT_FILETYPE); }
+static inline bool fs_inode_is_dir(const struct fs_inode *i) { return S_ISDIR(i->mode); }
+static inline bool fs_inode_has_inline(const struct fs_inode *i) { return i->flags & EXT_FL_INLINE_DATA; }
+
+/* fs_super.c: mount, unmount, superblock ------------------------------------------ */
+struct timespec fs_now(struct fs *fs);
+uint32_t fs_random(struct fs *fs);
+/*
+ * Damage or a lost write was met: remembered in the superblock (EXT_STATE_ERROR), and the
+ * errors= policy carried out. The line has been logged by the one who knew. Returns err.
+ */
+int fs_damaged(struct fs *fs, ino_nr_t ino, pblk_t pblk, int err);
+/* Writes the in-memory superblock into its block, inside a handle (credits: 1). */
+MUST_CHECK int fs_super_store(struct jnl_handle *h, struct fs *fs);
+/* -EROFS when nothing may be written, else 0. First line of everything that changes something. */
+MUST_CHECK int fs_writable(struct fs *fs);
+
+/* fs_features.c: what we have, what is read-only, what is refused -------------------- */
+/* Decides by sb's features: 0; 0 with *read_only set, after a message; -EOPNOTSUPP after one. */
+MUST_CHECK int fs_features_check(const struct ext_disk_super *sb, bool want_write, bool *read_only);
+
+/* fs_group.c: descriptors and bitmap blocks ------------------------------------------ */
+MUST_CHECK int fs_groups_load(struct fs *fs);
+void fs_groups_free(struct fs *fs);
+/* Writes a group's descriptor into its block. group->lock held. Credits: 1. */
+MUST_CHECK int fs_group_store(struct jnl_handle *h, struct fs *fs, struct fs_group *g);
+/* The bitmap block, checked, and initialised when the group was EXT_BG_*_UNINIT. group->lock held. */
+MUST_CHECK int fs_group_block_bitmap(struct fs *fs, struct fs_group *g, struct cache_buf **out);
+MUST_CHECK int fs_group_inode_bitmap(struct fs *fs, struct fs_group *g, struct cache_buf **out);
+bool fs_group_has_super(const struct fs *fs, uint32_t group);
+static inline pblk_t fs_group_first_block(const struct fs *fs, uint32_t group)
+{
+	return (pblk_t)group * fs->blocks_per_group + fs->first_data_block;
+}
+/* Is nr blocks from pblk inside the device and clear of superblocks, descriptors, bitmaps, inode tables? */
+bool fs_data_blocks_ok(const struct fs *fs, pblk_t pblk, uint64_t nr);
+
+/* fs_balloc.c: blocks ------------------------------------------------------------------
+ * Credits of both: fs_credits_alloc / fs_credits_free below.
+ */
+/*
+ * Up to want contiguous blocks at goal or near it (0: near the inode's group); *got >= 1.
+ * Takes from the inode's reservation and renews it when for_data. Adds to the inode's nr_sects
+ * in memory (the caller stores the inode). privileged: may use the blocks reserved for root.
+ * -ENOSPC. inode->lock held exclusively.
+ */
+MUST_CHECK int fs_blocks_alloc(struct jnl_handle *h, struct fs_inode *inode, pblk_t goal, uint32_t want,
+			       bool for_data, pblk_t *pblk, uint32_t *got);
+/* Frees and takes off nr_sects. metadata: also jnl_forget; data: cache_forget. */
+MUST_CHECK int fs_blocks_free(struct jnl_handle *h, struct fs_inode *inode, pblk_t pblk, uint32_t nr,
+			      bool metadata);
+void fs_reservation_drop(struct fs_inode *inode);	/* inode->lock held exclusively */
+/* Where to start for an inode that has no block yet. */
+pblk_t fs_blocks_goal(struct fs_inode *inode);
+
+/* fs_ialloc.c: inode numbers ------------------------------------------------------------ */
+/*
+ * A new inode, in memory, pinned and exclusively known to the caller, marked used on disk and
+ * initialised (mode, owner by cred and the setgid rule of dir, times, generation, extra_isize,
+ * csum seed); nlink 0, not stored yet: the caller fills it in and calls fs_inode_store().
+ * Directories are spread over groups, files lie near their directory.
+ */
+MUST_CHECK int fs_inode_alloc(struct jnl_handle *h, struct fs_inode *dir, const struct fs_cred *cred, uint32_t mode,
+			      struct fs_inode **out);
+/* Marks the number free and clears the disk inode (dtime set). Contents are gone already. */
+MUST_CHECK int fs_inode_free(struct jnl_handle *h, struct fs_inode *inode);
+
+/* fs_icache.c: inodes in memory ---------------------------------------------------------- */
+MUST_CHECK int fs_icache_init(struct fs *fs);
+void fs_icache_fini(struct fs *fs);
+/* Finds or reads inode ino and pins it. -ESTALE free inode, -EUCLEAN damaged or out of range. */
+MUST_CHECK int fs_iget(struct fs *fs, ino_nr_t ino, struct fs_inode **out);
+/* Unpins. The last one of an unlinked inode without references destroys its contents: call it with no
+ * lock and no handle. NULL is fine. */
+void fs_iput(struct fs_inode *inode);
+static inline void fs_iput_cleanup(struct fs_inode **i) { fs_iput(*i); }
+#define CLEANUP_INODE __attribute__((cleanup(fs_iput_cleanup)))
+/* One more reference of the caller's (fs_lookup and so on). The inode is pinned. */
+void fs_inode_ref(struct fs_inode *inode);
+/* A new inode enters the table (fs_inode_alloc). Pinned once. -ENOMEM. */
+MUST_CHECK int fs_icache_new(struct fs *fs, ino_nr_t ino, struct fs_inode **out);
+/* Locks up to 4 inodes exclusively by rising number; NULLs and doubles are skipped. */
+void fs_lock_inodes(struct fs_inode **inodes, unsigned nr);
+void fs_unlock_inodes(struct fs_inode **inodes, unsigned nr);
+
+/* fs_inode.c: disk inode and memory inode ----------------------------------------------- */
+MUST_CHECK int fs_inode_load(struct fs_inode *inode);
+/* All fields into the inode table block, checksum too. inode->meta held. Credits: 1. */
+MUST_CHECK int fs_inode_store(struct jnl_handle *h, struct fs_inode *inode);
+/* The block of the inode table that holds it, and the inode's bytes in it. */
+MUST_CHECK int fs_inode_get_raw(struct fs_inode *inode, struct cache_buf **b, struct ext_disk_inode **raw);
+/* Checksum over raw as it stands in its block, written into it. */
+void fs_inode_seal(const struct fs_inode *inode, struct ext_disk_inode *raw);
+void fs_inode_attr(struct fs_inode *inode, struct fs_attr *out);	/* takes meta */
+/* i_block as bytes: fast symlinks, inline data, device numbers. Conversion from/to the disk is verbatim. */
+void fs_inode_block_bytes_get(const struct fs_inode *inode, uint8_t out[static EXT_INLINE_BYTES]);
+void fs_inode_block_bytes_set(struct fs_inode *inode, const uint8_t in[static EXT_INLINE_BYTES]);
+/* Sets mtime and ctime (or ctime only) to now. meta held. */
+void fs_inode_touch(struct fs_inode *inode, bool mtime);
+/* Puts on / takes off the on-disk orphan list. Credits: 3 (superblock, this inode, the neighbour). */
+MUST_CHECK int fs_orphan_add(struct jnl_handle *h, struct fs_inode *inode);
+MUST_CHECK int fs_orphan_del(struct jnl_handle *h, struct fs_inode *inode);
+/* At mount: finishes deletions and truncates that a crash left. */
+MUST_CHECK int fs_orphans_process(struct fs *fs);
+/* Contents, attribute block, then the inode: what the last fs_iput() of an unlinked inode does. */
+int fs_inode_destroy(struct fs_inode *inode);
+
+/* fs_map.c, fs_map_ind.c: file block to filesystem block ---------------------------------- */
+struct fs_map_ops {
+	const char *name;
+	/* The extent that holds lblk, cut to max blocks; a hole has pblk 0. inode->lock held (shared is enough). */
+	int (*find)(struct fs_inode *inode, lblk_t lblk, uint32_t max, struct fs_extent *out);
+	/* Like find, but a hole is filled: *fresh tells whether the blocks are new. lock held exclusively. */
+	int (*fill)(struct jnl_handle *h, struct fs_inode *inode, lblk_t lblk, uint32_t max, struct fs_extent *out,
+		    bool *fresh);
+	/*
+	 * Frees the blocks [from, to) (to UINT64_MAX: all behind) and map blocks that become empty.
+	 * May jnl_restart(h) at consistent points. lock held exclusively.
+	 */
+	int (*punch)(struct jnl_handle *h, struct fs_inode *inode, lblk_t from, lblk_t to);
+	/* Most metadata blocks that fill of nr blocks may dirty, beside those of fs_blocks_alloc. */
+	unsigned (*fill_credits)(const struct fs_inode *inode, uint32_t nr);
+};
+extern const struct fs_map_ops fs_map_ind;
+/* Sets inode->map for its type and flags. -EUCLEAN, -EOPNOTSUPP (message). */
+MUST_CHECK int fs_map_init(struct fs_inode *inode);
+/* inode->map through last_map. */
+MUST_CHECK int fs_map_find(struct fs_inode *inode, lblk_t lblk, uint32_t max, struct fs_extent *out);
+MUST_CHECK int fs_map_fill(struct jnl_handle *h, struct fs_inode *inode, lblk_t lblk, uint32_t max,
+			   struct fs_extent *out, bool *fresh);
+MUST_CHECK int fs_map_punch(struct jnl_handle *h, struct fs_inode *inode, lblk_t from, lblk_t to);
+
+/* Credits, as sums in words (fs_credits.c) -------------------------------------------------- */
+/* One fs_map_fill of up to nr data blocks: map blocks, bitmap and descriptor each group touched, superblock, inode. */
+unsigned fs_credits_fill(const struct fs_inode *inode, uint32_t nr);
+/* One consistent step of fs_map_punch. */
+unsigned fs_credits_punch_step(const struct fs_inode *inode);
+/* Adding one name to dir: a leaf split up to the root, new blocks, the directory's inode. */
+unsigned fs_credits_dir_add(const struct fs_inode *dir);
+/* Removing or replacing one name: the block, the directory's inode. */
+unsigned fs_credits_dir_remove(const struct fs_inode *dir);
+/* fs_inode_alloc: bitmap, descriptor, superblock, inode table block (+ attribute block). */
+unsigned fs_credits_inode_alloc(const struct fs *fs);
+/* One xattr or inline-data change: inode, attribute block old and new, with their allocation. */
+unsigned fs_credits_xattr(const struct fs *fs);
+enum { FS_CREDITS_INODE = 1, FS_CREDITS_ORPHAN = 3 };
+
+/* fs_file.c: contents of regular files ------------------------------------------------------- */
+/* Grows or shrinks a regular file (fs_setattr). lock held exclusively, no handle open. */
+MUST_CHECK int fs_file_truncate(struct fs_inode *inode, uint64_t size_bytes);
+/* Frees everything that the inode's map holds, for destroy. lock held exclusively, no handle open. */
+MUST_CHECK int fs_file_free_blocks(struct fs_inode *inode);
+
+/* fs_inline.c: contents in the inode (EXT_FL_INLINE_DATA) --------------------------------------
+ * The first 60 bytes are i_block, the rest the value of the in-inode attribute system.data.
+ * lock held (exclusively to change).
+ */
+unsigned fs_inline_max_bytes(struct fs_inode *inode);	/* what could fit now, with the other attributes there */
+MUST_CHECK int fs_inline_read(struct fs_inode *inode, void *buf, unsigned off, unsigned len);
+/* Sets the whole contents to len bytes; -ENOSPC when they do not fit. Handle: credits xattr. */
+MUST_CHECK int fs_inline_write(struct jnl_handle *h, struct fs_inode *inode, const void *buf, unsigned len);
+/* Makes a new, empty inline file or directory (flag and empty system.data as the kernel has it). */
+MUST_CHECK int fs_inline_init(struct jnl_handle *h, struct fs_inode *inode);
+/* Takes flag and attribute away: the inode is a mapped one with no blocks; the caller writes the contents. */
+MUST_CHECK int fs_inline_drop(struct jnl_handle *h, struct fs_inode *inode);
+
+/* fs_xattr.c ------------------------------------------------------------------------------------ */
+/* In-inode attributes only; used by fs_inline.c. Value pointer into the block, or -ENODATA. */
+struct fs_xattr_space {
+	unsigned used_bytes, free_bytes;
+};
+/* Frees the attribute block (or drops one reference of a shared one), for destroy. */
+MUST_CHECK int fs_xattr_free(struct jnl_handle *h, struct fs_inode *inode);
+/* Default ACL of a new inode's directory, carried over; and nothing when there is none. */
+MUST_CHECK int fs_xattr_inherit(struct jnl_handle *h, struct fs_inode *dir, struct fs_inode *inode);
+
+/* fs_dir*.c, fs_htree*.c, fs_hash.c: directory contents ------------------------------------------
+ * dir->lock held (exclusively to change); handles by the caller with the credits above.
+ */
+MUST_CHECK int fs_dir_find(struct fs_inode *dir, struct fs_name name, ino_nr_t *ino, unsigned *type);
+/* -EEXIST is the caller's to have checked. type: EXT_FT_*. Touches dir's size, blocks, times; stores dir. */
+MUST_CHECK int fs_dir_add(struct jnl_handle *h, struct fs_inode *dir, struct fs_name name, ino_nr_t ino,
+			  unsigned type);
+MUST_CHECK int fs_dir_remove(struct jnl_handle *h, struct fs_inode *dir, struct fs_name name);
+/* The entry's inode and type change in place (rename over, exchange, ".."). */
+MUST_CHECK int fs_dir_set(struct jnl_handle *h, struct fs_inode *dir, struct fs_name name, ino_nr_t ino,
+			  unsigned type);
+/* Contents of a new directory: "." and "..", in the inode or in a first block. */
+MUST_CHECK int fs_dir_init(struct jnl_handle *h, struct fs_inode *dir, ino_nr_t parent);
+/* 1 empty, 0 not. */
+MUST_CHECK int fs_dir_is_empty(struct fs_inode *dir);
+
+/* Hash of a name as the on-disk trees have it. version: EXT_HASH_*. */
+MUST_CHECK int fs_hash_name(const uint32_t seed[static 4], uint8_t version, struct fs_name name, uint32_t *major,
+			    uint32_t *minor);
+
+#endif
