@@ -76,7 +76,7 @@ bool ext_inode_has_csum_hi(const struct ext_disk_inode *raw, unsigned inode_byte
 	const size_t end = offsetof(struct ext_disk_inode, i_checksum_hi) + sizeof(raw->i_checksum_hi);
 
 	return inode_bytes > EXT_GOOD_OLD_INODE_BYTES &&
-	       EXT_GOOD_OLD_INODE_BYTES + le16_get(raw->i_extra_isize) >= end;
+	       (size_t)EXT_GOOD_OLD_INODE_BYTES + le16_get(raw->i_extra_isize) >= end;
 }
 
 uint32_t ext_inode_csum(uint32_t inode_seed, const struct ext_disk_inode *raw, unsigned inode_bytes)

@@ -33,6 +33,7 @@
 #include "base/rng.h"
 #include "base/trace.h"
 #include "fs/ext_disk.h"
+#include "fs/ext_layout.h"	/* checksums and superblock copies: use these, do not write them again */
 #include "fs/fs.h"
 #include "journal/jnl.h"
 
