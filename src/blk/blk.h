@@ -18,7 +18,7 @@
  *   B2  When a BLK_FLUSH returns 0, every write, zero and discard that had
  *       completed before it was started is durable.
  *   B3  A request outside the device is -EINVAL, a write to a read-only device
- *       -EROFS; neither reaches the backend.
+ *       -EROFS; neither reaches the backend. A request of no bytes is done at once.
  *   B4  A request with BLK_FUA is durable when it completes.
  *
  * Threads: any number may call blk_run() on one device. The buffers of a write
@@ -59,7 +59,10 @@ struct blk_io {
 	int err;		/* out: 0 or -errno */
 };
 
-/* Run all; returns 0 or the err of the first failed request in array order. */
+/*
+ * Runs all; returns 0 or the err of the first failed request in array order (so
+ * also -EOPNOTSUPP of a discard, which is not counted as an error of the device).
+ */
 int blk_run(struct blk_io *ios, unsigned nr);
 
 /* One request with one buffer. */
@@ -72,7 +75,8 @@ int blk_discard(struct blk_dev *d, sect_t sect, uint64_t nr_sects);
 MUST_CHECK int blk_zero(struct blk_dev *d, sect_t sect, uint64_t nr_sects);
 
 uint64_t blk_nr_sects(const struct blk_dev *d);
-const char *blk_name(const struct blk_dev *d);	/* for messages: the path or URI it was opened by */
+/* For messages: the path or URI it was opened by; a filter has the name of what it sits on. */
+const char *blk_name(const struct blk_dev *d);
 bool blk_is_read_only(const struct blk_dev *d);
 /* Best size and alignment of a write in bytes (chunk × data members for arrays), 0 unknown. */
 uint32_t blk_optimal_bytes(const struct blk_dev *d);
@@ -87,10 +91,10 @@ void blk_stats_get(const struct blk_dev *d, struct blk_stats *out);
 
 /* Opening, by path or URI, through one registry ------------------------------
  *
- *   PATH or file:PATH[?direct]     image file or block device
+ *   PATH or file:PATH[?direct]     image file or block device; ./mem:x for a file so named
  *   mem:SIZE                       zero-filled memory; SIZE takes k, m, g, t (powers of 1024)
  *   fault:RULES:SPEC               see blk_fault.h; SPEC is the lower device
- *   trace:SPEC                     every request as a TRACE(blk) event
+ *   trace:SPEC                     every request, with its time, in the trace ring
  */
 struct blk_open_opts {
 	bool read_only;
@@ -103,7 +107,8 @@ struct blk_open_opts {
  * Opens a device. An image is locked: shared for read-only, exclusive else; when
  * another process has it the message says which, and the result is -EBUSY.
  * Errors are logged with the name. -ENOENT, -EACCES, -EBUSY, -EINVAL (bad spec),
- * -ENOTBLK (a directory or other thing), -ENOMEM, or what open(2) said.
+ * -ENOTBLK (a directory or other thing), -ENOMEM, or what open(2) said. opts may
+ * be NULL: all false. *out is NULL after an error.
  */
 MUST_CHECK int blk_open(const char *spec, const struct blk_open_opts *opts, struct blk_dev **out);
 /* Closes the device and, for filters, its lower ones. No request may be running. */
@@ -116,48 +121,69 @@ MUST_CHECK int blk_mem_new(uint64_t nr_sects, struct blk_dev **out);
  * Exactly one of the three groups is filled in. Only blk.c calls through it;
  * range, write protection, counters and trace are done there once.
  */
+union blk_state {
+	void *ptr;
+	uint64_t u64;
+};
+
+enum { BLK_MAX_FILTERS = 8 };	/* on top of each other */
+
 struct blk_ops {
 	const char *name;	/* "file", "mem", "fault", "raid" */
 
 	/*
 	 * Leaf. submit() starts a request or does it at once: true when it is done
 	 * (io->err set), false when it is under way on the calling thread's queue.
+	 * alone: the batch is this one request, so there is nothing to overlap with.
 	 * reap() waits until all that this thread has submitted to devices of these
-	 * ops is done and their io->err are set.
+	 * ops is done and their io->err are set. NULL when submit() is always done.
 	 */
-	bool (*submit)(struct blk_dev *d, struct blk_io *io);
+	bool (*submit)(struct blk_dev *d, struct blk_io *io, bool alone);
 	void (*reap)(void);
 
 	/*
-	 * Filter on one lower device. before() may finish the request (return true,
-	 * io->err set) or change it; it then runs on lower. after() sees io->err and
-	 * may change it. Both see the filter's sectors; lower has the same size.
+	 * Filter on one lower device. before() gets a copy of the request that it
+	 * may change (not what iov points to) and that then runs on lower, where the
+	 * range is checked again; or it finishes the request: true, io->err set, and
+	 * its own after() is not called. after() gets the request as before() was
+	 * given it, with the err of what ran below, and may change err or, for a
+	 * read, the data. *state is zero before before() and belongs to the filter,
+	 * for this request, until after() has returned. One of the two may be NULL.
+	 * A filter that needs requests of its own to lower (to hold writes back, to
+	 * read before it writes) is a compound that has a lower.
 	 */
-	bool (*before)(struct blk_dev *d, struct blk_io *io);
-	void (*after)(struct blk_dev *d, struct blk_io *io);
+	bool (*before)(struct blk_dev *d, struct blk_io *io, union blk_state *state);
+	void (*after)(struct blk_dev *d, struct blk_io *io, union blk_state *state);
 
 	/* Compound. Does a batch of requests to this one device; returns when all have their err. */
 	void (*run)(struct blk_dev *d, struct blk_io **ios, unsigned nr);
 
-	void (*close)(struct blk_dev *d);	/* frees d and what is inside */
+	void (*close)(struct blk_dev *d);	/* frees d and what is inside, not d->lower */
 };
 
 /* The head of every device struct; embedded first or found by container_of. */
 struct blk_dev {
 	const struct blk_ops *ops;
 	char *name;			/* owned; freed by blk_dev_fini */
-	uint64_t nr_sects;		/* [atomic] may shrink when an image is truncated */
+	uint64_t nr_sects;		/* [const after open] */
 	bool read_only;			/* [const after open] */
 	uint32_t optimal_bytes;		/* [const after open] */
-	struct blk_dev *lower;		/* filters: owned */
+	struct blk_dev *lower;		/* filters: owned; else NULL */
 	struct {
 		atomic_uint_fast64_t ios[BLK_NR_OPS], bytes[BLK_NR_OPS], errors;
 	} stats;			/* [atomic] */
 };
 
+const char *blk_op_name(enum blk_op op);	/* "read", "write", ... */
+
 /* For implementations: name is copied. -ENOMEM. */
 MUST_CHECK int blk_dev_init(struct blk_dev *d, const struct blk_ops *ops, const char *name, uint64_t nr_sects,
 			    bool read_only);
 void blk_dev_fini(struct blk_dev *d);
+/*
+ * As blk_dev_init, for a filter: name, size, protection and optimal size are those
+ * of lower, which it owns on success. -EINVAL: more than BLK_MAX_FILTERS.
+ */
+MUST_CHECK int blk_filter_init(struct blk_dev *d, const struct blk_ops *ops, struct blk_dev *lower);
 
 #endif

@@ -1,0 +1,13 @@
+/* blk_int.h: what the registry (blk_registry.c) opens; a row there and a line here for each kind. */
+#ifndef OSFS_BLK_INT_H
+#define OSFS_BLK_INT_H
+
+#include "blk/blk.h"
+
+MUST_CHECK int blk_file_open(const char *path, const struct blk_open_opts *opts, struct blk_dev **out);
+/* name is for messages. */
+MUST_CHECK int blk_mem_open(const char *name, uint64_t nr_sects, bool read_only, struct blk_dev **out);
+/* Owns lower on success. */
+MUST_CHECK int blk_trace_new(struct blk_dev *lower, struct blk_dev **out);
+
+#endif
