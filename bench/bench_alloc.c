@@ -123,7 +123,7 @@ static double median(double *v)
 static void compare(const char *what, const struct memory *m, unsigned nr_batch, unsigned nr_threads, uint64_t round_nsec)
 {
 	struct job ours = { .m = m, .nr_batch = nr_batch, .round_nsec = round_nsec }, theirs = ours;
-	double ours_nsec[NR_ROUNDS], theirs_nsec[NR_ROUNDS];
+	double ours_nsec[NR_ROUNDS], theirs_nsec[NR_ROUNDS], ours_median, theirs_median;
 
 	ours.get = m->s ? get_slab : get_pages;
 	ours.put = m->s ? put_slab : put_pages;
@@ -133,9 +133,11 @@ static void compare(const char *what, const struct memory *m, unsigned nr_batch,
 		ours_nsec[i] = round_run(&ours, nr_threads);
 		theirs_nsec[i] = round_run(&theirs, nr_threads);
 	}
+	ours_median = median(ours_nsec);
+	theirs_median = median(theirs_nsec);
 	printf("%-6s %6zu bytes  %-5s  %u thread%s  osfs %7.1f ns  malloc %7.1f ns  ratio %.2f\n", what, m->len_bytes,
-	       nr_batch > 1 ? "batch" : "pair", nr_threads, nr_threads > 1 ? "s" : " ", median(ours_nsec),
-	       median(theirs_nsec), ours_nsec[NR_ROUNDS / 2] / theirs_nsec[NR_ROUNDS / 2]);
+	       nr_batch > 1 ? "batch" : "pair", nr_threads, nr_threads > 1 ? "s" : " ", ours_median, theirs_median,
+	       ours_median / theirs_median);
 	fflush(stdout);
 }
 

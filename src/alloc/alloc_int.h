@@ -40,6 +40,7 @@ struct slab {
 	struct mag_class mags;
 	const char *name;
 	size_t len_bytes, stride;	/* [const] of an object; from one to the next */
+	uint64_t stride_inverse;	/* [const] 2^40 / stride, rounded up */
 	unsigned flags, order;		/* [const] of slab_new; of a run */
 	unsigned first_slot, nr_slots;	/* [const] slot 0 of the header cache's runs is their own header */
 	uint64_t lock_key;		/* [const] */

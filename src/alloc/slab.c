@@ -25,7 +25,12 @@ enum {
 	MIN_SLOTS = 8,
 	SMALL_ALIGN = 16,
 	SELF_ALIGN_FROM = 512,		/* powers of two from here on are aligned to their size */
-	MAG_OBJECTS = 64, MAG_BYTES = 128 << 10,	/* a magazine holds at most the smaller of the two */
+	/*
+	 * Offsets are below 2^20 and strides at most 2^17, so the rounded inverse is exact
+	 * (error below 2^37) and the product fits 64 bits (2^20 * 2^36).
+	 */
+	STRIDE_SHIFT = 40,
+	MAG_OBJECTS = 128, MAG_BYTES = 128 << 10,	/* a magazine holds at most the smaller of the two */
 };
 
 /* ---- slots --------------------------------------------------------------- */
@@ -38,6 +43,12 @@ static struct slab *slab_of_class(struct mag_class *c)
 static bool map_test(const struct slab_run *r, unsigned slot)
 {
 	return r->free_map[slot / 64] >> slot % 64 & 1;
+}
+
+/* Slot whose bytes hold the one at this offset: a division by the stride, as a multiplication. */
+static unsigned slot_of_offset(const struct slab *s, size_t off_bytes)
+{
+	return (unsigned)(off_bytes * s->stride_inverse >> STRIDE_SHIFT);
 }
 
 static void *slot_address(const struct slab_run *r, unsigned slot)
@@ -226,34 +237,41 @@ static unsigned slab_refill(struct mag_class *c, void **obj, unsigned nr)
 	return done;
 }
 
-/* The run that obj is a taken slot of; NULL after reporting that it is none. */
-static struct slab_run *run_of_object(struct slab *s, const char *obj, unsigned *slot)
+/* The run that obj lies in; NULL when that is none of this cache. */
+static struct slab_run *run_of_object(const struct slab *s, const void *obj)
 {
-	struct slab_run *r = NULL;
 	uint32_t page = arena_page_of(obj) & ~((1u << s->order) - 1);
+	struct slab_run *r;
 
-	if (buddy_is_used(arena_page(arena_of(obj), page), s->order))
-		r = *buddy_owner(obj, s->order);
-	if (!r || r->slab != s || (size_t)(obj - r->base) % s->stride) {
-		alloc_debug_fault(&s->mags.a->debug, "cache %s: %p put back is no object of it", s->name, (void *)obj);
+	if (!buddy_is_used(arena_page(arena_of(obj), page), s->order))
 		return NULL;
+	r = *buddy_owner(obj, s->order);
+	return r && r->slab == s ? r : NULL;
+}
+
+/* Whether obj is a taken slot of the run, and which; a fault is reported. */
+static bool run_find_slot(struct slab *s, const struct slab_run *r, char *obj, unsigned *slot)
+{
+	if (r)
+		*slot = slot_of_offset(s, (size_t)(obj - r->base));
+	if (!r || *slot >= s->nr_slots || obj != slot_address(r, *slot)) {
+		alloc_debug_fault(&s->mags.a->debug, "cache %s: %p put back is no object of it", s->name, (void *)obj);
+		return false;
 	}
-	*slot = (unsigned)((size_t)(obj - r->base) / s->stride);
 	if (map_test(r, *slot)) {
 		alloc_debug_fault(&s->mags.a->debug, "cache %s: object %p put back twice", s->name, (void *)obj);
-		return NULL;
+		return false;
 	}
-	return r;
+	return true;
 }
 
 static void slab_drain_one(struct slab *s, char *obj)
 {
-	struct slab_run *r;
+	struct slab_run *r = run_of_object(s, obj);
 	unsigned slot;
 	bool was_full;
 
-	r = run_of_object(s, obj, &slot);
-	if (!r)
+	if (!run_find_slot(s, r, obj, &slot))
 		return;
 	if (is_debugged(s->mags.a))
 		object_poison(s, obj);
@@ -285,6 +303,7 @@ static void slab_set_geometry(struct slab *s, size_t len_bytes)
 		align = len_bytes;
 	s->len_bytes = len_bytes;
 	s->stride = ALIGN_UP(len_bytes + (s->mags.a->debug.redzone ? GUARD_BYTES : 0), align);
+	s->stride_inverse = ((1ull << STRIDE_SHIFT) + s->stride - 1) / s->stride;
 	s->order = MIN_ORDER;
 	while (((size_t)ALLOC_PAGE_BYTES << s->order) / s->stride < MIN_SLOTS)
 		s->order++;
