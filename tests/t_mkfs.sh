@@ -1,0 +1,76 @@
+#!/bin/bash
+# mkfs.osfs: every option leaves something that e2fsck accepts, dumpe2fs shows and osfs mounts.
+. "$(dirname "$0")/lib.sh"
+requires e2fsck dumpe2fs debugfs
+
+made() {	# made OPTION...: on one image, checked
+    rm -f "$T/img"
+    "$MKFS" -q --size="${size:-64M}" "$@" "$T/img" || fail "mkfs.osfs $*"
+    e2fsck -fn "$T/img" >"$T/out" 2>&1 || { cat "$T/out" >&2; fail "e2fsck after mkfs.osfs $*"; }
+    dumpe2fs -h "$T/img" >"$T/dump" 2>/dev/null || fail "dumpe2fs after mkfs.osfs $*"
+}
+shows() { grep -qE "$1" "$T/dump" || { cat "$T/dump" >&2; fail "dumpe2fs does not show '$1'"; }; }
+
+made
+shows 'Inode size: *256'
+for b in 1024 2048 4096 8192 16384 32768 65536; do
+    size=256M made -b $b
+    shows "Block size: *$b"
+done
+for i in 128 256 512 1024; do made -I $i; shows "Inode size: *$i"; done
+made -N 5000;   shows 'Inode count: *5[0-9]{3}'
+made -i 65536 -m 1 -L label -U 01234567-89ab-cdef-0123-456789abcdef
+shows 'volume name: *label'
+shows 'UUID: *01234567-89ab-cdef'
+made -E stride=16,stripe_width=48
+shows 'RAID stride: *16'
+shows 'RAID stripe width: *48'
+for o in ^metadata_csum ^flex_bg ^sparse_super ^dir_index ^filetype inline_data none ^extra_isize,^huge_file \
+         ^metadata_csum,uninit_bg metadata_csum_seed large_dir; do
+    made -O "$o"
+    size=700M made -O "$o" -b 1024
+done
+for s in 1M 3M 9M 127M 129M 1025M 20G; do size=$s made; done
+# a large one is quick and small, since nothing that is zero is written
+size=1T made
+[ "$(du -k "$T/img" | cut -f1)" -lt 65536 ] || fail "1 TiB takes $(du -k "$T/img" | cut -f1) KiB"
+
+# -n shows and writes nothing; -F overwrites; without it what is there is named
+rm -f "$T/img"
+"$MKFS" -n --size=64M "$T/img" | grep -q 'Creating filesystem' || fail "-n says nothing"
+[ ! -e "$T/img" ] || fail "-n made an image"
+made -L one
+if "$MKFS" -q "$T/img" 2>"$T/out"; then fail "overwrote without -F"; fi
+grep -q "labelled 'one'" "$T/out" || fail "does not name what is there"
+head -c 67108864 /dev/urandom >"$T/img"
+"$MKFS" -q -F -L two "$T/img"
+e2fsck -fn "$T/img" >/dev/null 2>&1 || fail "e2fsck after -F over noise"
+
+# the array: superblock, stride and width from it, existing noise below parity does not matter
+members 4
+for i in "${IMGS[@]}"; do head -c 33554432 /dev/urandom >"$i"; done
+"$MKFS" -q -F --level=5 --chunk=64 --name=box --uuid=00112233:44556677:8899aabb:ccddeeff "${IMGS[@]}"
+mdadm --examine "${IMGS[2]}" >"$T/dump"
+shows 'Array UUID : 00112233:44556677:8899aabb:ccddeeff'
+shows 'Name : .*box'
+shows 'Chunk Size : 64K'
+shows 'Checksum : .* correct'
+
+# -d DIR
+requires_fuse
+mkdir -p "$T/tree/sub/deep"
+seq 100000 >"$T/tree/numbers"
+ln "$T/tree/numbers" "$T/tree/sub/again"
+ln -s numbers "$T/tree/link"
+truncate -s 1G "$T/tree/sub/hole"
+mkfifo "$T/tree/sub/deep/fifo"
+chmod 2750 "$T/tree/sub"
+touch -d '2001-02-03 04:05:06.789' "$T/tree/numbers"
+manifest "$T/tree" >"$T/manifest"
+rm -f "${IMGS[@]}"
+"$MKFS" -q --level=5 --size=64M -d "$T/tree" "${IMGS[@]}"
+fsck_volume "${IMGS[@]}"
+mount_osfs "${IMGS[@]}"
+manifest "$MNT" | grep -v '^lost+found' | diff "$T/manifest" - || fail "-d: the tree differs"
+umount_osfs
+note ok
