@@ -169,6 +169,7 @@ START_TEST(a_page_freed_twice_or_with_a_wrong_order_is_reported)
 END_TEST
 
 #if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
 #define NO_ASAN __attribute__((no_sanitize_address))
 #else
 #define NO_ASAN
@@ -302,13 +303,14 @@ END_TEST
 
 START_TEST(a_write_beyond_the_end_breaks_the_guard)
 {
+	size_t len_bytes = object_sizes[_i];
 	struct alloc *a = new_alloc((struct alloc_opts){ .redzone = true });
-	struct slab *s = slab_new(a, "walrus", 100, 0);
+	struct slab *s = slab_new(a, "walrus", len_bytes, 0);
 	char *obj = slab_alloc(s), *next = slab_alloc(s);
 	struct caught c;
 
 	catch_log(&c);
-	scribble(obj + 100);
+	scribble(obj + len_bytes);
 	slab_put(s, next);
 	ck_assert_uint_eq(c.nr, 0);
 	slab_put(s, obj);
@@ -362,6 +364,28 @@ START_TEST(an_object_put_back_twice_or_to_another_cache_is_reported)
 	alloc_free(a);
 }
 END_TEST
+
+#if defined(__SANITIZE_ADDRESS__)
+START_TEST(asan_knows_which_memory_is_free)
+{
+	struct alloc *a = new_alloc((struct alloc_opts){ 0 });
+	struct slab *s = slab_new(a, "thing", 100, 0);
+	char *obj = slab_alloc(s), *p = alloc_pages(a, 1);
+
+	ck_assert(!__asan_region_is_poisoned(obj, 100));
+	ck_assert(__asan_address_is_poisoned(obj + 100));
+	ck_assert(!__asan_region_is_poisoned(p, 2 * ALLOC_PAGE_BYTES));
+	slab_put(s, obj);
+	alloc_pages_free(a, p, 1);
+	for (unsigned i = 0; i < 100; i++)
+		ck_assert(__asan_address_is_poisoned(obj + i));
+	ck_assert(__asan_address_is_poisoned(p));
+	ck_assert(__asan_address_is_poisoned(p + 2 * ALLOC_PAGE_BYTES - 1));
+	slab_free(s);
+	end_alloc(a);
+}
+END_TEST
+#endif
 
 START_TEST(the_printer_names_orders_and_caches)
 {
@@ -442,9 +466,12 @@ int main(void)
 	tcase_add_test(objects, shrink_gives_empty_slabs_back);
 	tcase_add_test(objects, powers_of_two_pack_without_loss);
 	tcase_add_loop_test(objects, leaked_objects_are_reported_by_the_name_of_their_cache, 0, 2);
-	tcase_add_test(objects, a_write_beyond_the_end_breaks_the_guard);
+	tcase_add_loop_test(objects, a_write_beyond_the_end_breaks_the_guard, 0, ARRAY_LEN(object_sizes));
 	tcase_add_test(objects, a_write_after_free_is_reported_with_poison);
 	tcase_add_test(objects, an_object_put_back_twice_or_to_another_cache_is_reported);
+#if defined(__SANITIZE_ADDRESS__)
+	tcase_add_test(objects, asan_knows_which_memory_is_free);
+#endif
 	tcase_add_test(objects, the_printer_names_orders_and_caches);
 	tcase_add_test(objects, two_allocators_do_not_meet);
 	tcase_add_test(objects, more_caches_than_magazine_slots_work);

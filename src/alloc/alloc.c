@@ -62,7 +62,8 @@ static void pages_init(struct alloc *a)
 		struct page_class *pc = &a->pages[order];
 
 		pc->order = order;
-		mag_class_init(&pc->mags, a, a->debug.poison ? 0 : PAGE_MAG_BYTES / (ALLOC_PAGE_BYTES << order),
+		mag_class_init(&pc->mags, a,
+			       alloc_debug_is_on(&a->debug) ? 0 : PAGE_MAG_BYTES / (ALLOC_PAGE_BYTES << order),
 			       pages_refill, pages_drain);
 	}
 }

@@ -44,6 +44,12 @@ struct alloc_debug {
 	atomic_uint_fast64_t nr_faults;
 };
 
+/* Checks on: then every object passes the locked path, see magazine.h M3. */
+static inline bool alloc_debug_is_on(const struct alloc_debug *g)
+{
+	return g->poison || g->redzone;
+}
+
 void alloc_debug_fault(struct alloc_debug *g, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Offset of the first byte that is not `byte`; len_bytes when all are. */
 size_t alloc_debug_find_other(const void *p, uint8_t byte, size_t len_bytes);

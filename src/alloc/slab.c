@@ -109,11 +109,6 @@ static void object_poison(struct slab *s, char *obj)
 	mem_hide(obj, s->stride);
 }
 
-static bool is_debugged(const struct alloc *a)
-{
-	return a->debug.poison || a->debug.redzone;
-}
-
 /* ---- runs ---------------------------------------------------------------- */
 
 static struct slab_run *run_header_new(struct slab *s, void *base)
@@ -230,7 +225,7 @@ static unsigned slab_refill(struct mag_class *c, void **obj, unsigned nr)
 		run_sort(s, r, was_empty);
 	}
 	s->nr_taken += done;
-	if (is_debugged(c->a))
+	if (alloc_debug_is_on(&c->a->debug))
 		for (unsigned i = 0; i < done; i++)
 			object_unpoison(s, obj[i]);
 	os_mutex_unlock(&s->lock);
@@ -273,7 +268,7 @@ static void slab_drain_one(struct slab *s, char *obj)
 
 	if (!run_find_slot(s, r, obj, &slot))
 		return;
-	if (is_debugged(s->mags.a))
+	if (alloc_debug_is_on(&s->mags.a->debug))
 		object_poison(s, obj);
 	was_full = r->nr_taken == s->nr_slots - s->first_slot;
 	r->free_map[slot / 64] |= 1ull << slot % 64;
@@ -318,7 +313,7 @@ static struct slab *slab_new_cap(struct alloc *a, const char *name, size_t len_b
 
 	if (!s)
 		return NULL;
-	mag_class_init(&s->mags, a, is_debugged(a) ? 0 : cap, slab_refill, slab_drain);
+	mag_class_init(&s->mags, a, alloc_debug_is_on(&a->debug) ? 0 : cap, slab_refill, slab_drain);
 	s->name = name;
 	s->flags = flags;
 	slab_set_geometry(s, len_bytes);
