@@ -2,6 +2,7 @@
 #include "test_alloc.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 enum { NR_SEEDS = 4, NR_THREADS = 4 };
 
@@ -361,6 +362,45 @@ START_TEST(a_new_cache_does_not_see_the_magazines_of_an_old_one)
 }
 END_TEST
 
+struct busy {
+	struct slab *s;
+	atomic_bool stop;
+};
+
+static void *keep_busy(void *arg)
+{
+	struct busy *b = arg;
+
+	while (!atomic_load(&b->stop))
+		put_ten_back(b->s);
+	return NULL;
+}
+
+START_TEST(caches_come_and_go_while_threads_use_another)
+{
+	struct alloc *a = new_alloc((struct alloc_opts){ 0 });
+	struct busy b = { .s = slab_new(a, "busy", 64, 0) };
+	pthread_t id[2], short_lived;
+
+	for (unsigned i = 0; i < ARRAY_LEN(id); i++)
+		ck_assert_int_eq(pthread_create(&id[i], NULL, keep_busy, &b), 0);
+	for (unsigned i = 0; i < 100; i++) {
+		struct slab *s = slab_new(a, "guest", 256, 0);
+
+		ck_assert_int_eq(pthread_create(&short_lived, NULL, put_ten_back, s), 0);
+		put_ten_back(s);
+		must(!alloc_check(a), "round %u", i);
+		pthread_join(short_lived, NULL);
+		must(!slab_free(s), "round %u", i);
+	}
+	atomic_store(&b.stop, true);
+	for (unsigned i = 0; i < ARRAY_LEN(id); i++)
+		pthread_join(id[i], NULL);
+	ck_assert_uint_eq(slab_free(b.s), 0);
+	end_alloc(a);
+}
+END_TEST
+
 void add_model_tests(Suite *suite)
 {
 	TCase *models = tcase_create("models"), *threads = tcase_create("threads");
@@ -374,6 +414,7 @@ void add_model_tests(Suite *suite)
 
 	tcase_add_test(threads, what_rests_in_a_magazine_returns_when_its_thread_ends);
 	tcase_add_test(threads, a_thread_may_outlive_the_cache_and_the_allocator_it_used);
+	tcase_add_test(threads, caches_come_and_go_while_threads_use_another);
 	tcase_add_test(threads, a_new_cache_does_not_see_the_magazines_of_an_old_one);
 
 	suite_add_tcase(suite, models);
