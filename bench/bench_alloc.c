@@ -3,7 +3,8 @@
  *
  * "pair" frees each object before it takes the next; "batch" takes 100 and then frees
  * them. Both allocators run in alternating rounds; the medians and their ratio are
- * printed (below 1: faster than malloc).
+ * printed (below 1: faster than malloc). Batches of pages are where malloc as it comes
+ * gives memory back to the system and faults it in again each time.
  *
  * Usage: bench_alloc [milliseconds per round]
  */
@@ -120,7 +121,8 @@ static double median(double *v)
 	return v[NR_ROUNDS / 2];
 }
 
-static void compare(const char *what, const struct memory *m, unsigned nr_batch, unsigned nr_threads, uint64_t round_nsec)
+static void compare(const char *what, const struct memory *m, unsigned nr_batch, unsigned nr_threads,
+		    uint64_t round_nsec)
 {
 	struct job ours = { .m = m, .nr_batch = nr_batch, .round_nsec = round_nsec }, theirs = ours;
 	double ours_nsec[NR_ROUNDS], theirs_nsec[NR_ROUNDS], ours_median, theirs_median;
@@ -135,9 +137,9 @@ static void compare(const char *what, const struct memory *m, unsigned nr_batch,
 	}
 	ours_median = median(ours_nsec);
 	theirs_median = median(theirs_nsec);
-	printf("%-6s %6zu bytes  %-5s  %u thread%s  osfs %7.1f ns  malloc %7.1f ns  ratio %.2f\n", what, m->len_bytes,
-	       nr_batch > 1 ? "batch" : "pair", nr_threads, nr_threads > 1 ? "s" : " ", ours_median, theirs_median,
-	       ours_median / theirs_median);
+	printf("%-6s %6zu bytes  %-5s  %u thread%s  osfs %7.1f ns  malloc %7.1f ns  ratio %.2f\n",
+	       what, m->len_bytes, nr_batch > 1 ? "batch" : "pair", nr_threads, nr_threads > 1 ? "s" : " ",
+	       ours_median, theirs_median, ours_median / theirs_median);
 	fflush(stdout);
 }
 
@@ -168,7 +170,9 @@ int main(int argc, char **argv)
 		slab_free(m.s);
 	}
 	for (unsigned i = 0; i < ARRAY_LEN(orders); i++)
-		compare_all("pages", &(struct memory){ .a = a, .order = orders[i],
-						       .len_bytes = (size_t)ALLOC_PAGE_BYTES << orders[i] }, round_nsec);
+		compare_all("pages",
+			    &(struct memory){ .a = a, .order = orders[i],
+					      .len_bytes = (size_t)ALLOC_PAGE_BYTES << orders[i] },
+			    round_nsec);
 	return alloc_free(a) ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -409,7 +409,8 @@ END_TEST
 
 START_TEST(two_allocators_do_not_meet)
 {
-	struct alloc *a = new_alloc((struct alloc_opts){ 0 }), *b = new_alloc((struct alloc_opts){ .poison = true });
+	struct alloc *a = new_alloc((struct alloc_opts){ 0 });
+	struct alloc *b = new_alloc((struct alloc_opts){ .poison = true });
 	struct slab *s = slab_new(a, "thing", 64, 0), *t = slab_new(b, "thing", 64, 0);
 	void *x = slab_alloc(s), *y = slab_alloc(t), *p = alloc_pages(a, 0);
 

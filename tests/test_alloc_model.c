@@ -48,7 +48,8 @@ static void pages_against_model(struct alloc *a, uint64_t seed, unsigned nr_ops)
 			unsigned i = (unsigned)rng_below(&r, nr);
 			struct run x = runs[i];
 
-			must(pages_are_filled(x.p, x.order, x.tag), "seed %" PRIu64 " op %u: overwritten", seed, op);
+			must(pages_are_filled(x.p, x.order, x.tag),
+			     "seed %" PRIu64 " op %u: overwritten", seed, op);
 			alloc_pages_free(a, x.p, x.order);
 			used_bytes -= (uint64_t)ALLOC_PAGE_BYTES << x.order;
 			runs[i] = runs[--nr];
@@ -121,7 +122,8 @@ static size_t item_bytes(const struct item *x)
 static void item_get(struct world *w, struct item *x, struct rng *r)
 {
 	/* Small kinds more often than large ones. */
-	x->kind = (unsigned)MIN(rng_below(r, NR_CACHES + NR_PAGE_ORDERS), rng_below(r, NR_CACHES + NR_PAGE_ORDERS));
+	x->kind = (unsigned)MIN(rng_below(r, NR_CACHES + NR_PAGE_ORDERS),
+				rng_below(r, NR_CACHES + NR_PAGE_ORDERS));
 	x->tag = rng_next(r);
 	x->p = x->kind < NR_CACHES ? slab_alloc(w->s[x->kind]) : alloc_pages(w->a, x->kind - NR_CACHES);
 	must(x->p, "out of memory for kind %u", x->kind);
@@ -236,14 +238,16 @@ static void world_end(struct world *w, struct actor *actors, unsigned nr_actors)
 	end_alloc(w->a);
 }
 
-static void run_actors(struct alloc_opts opts, uint64_t seed, unsigned nr_actors, unsigned nr_rounds, unsigned nr_ops)
+static void run_actors(struct alloc_opts opts, uint64_t seed, unsigned nr_actors, unsigned nr_rounds,
+		       unsigned nr_ops)
 {
 	struct actor actors[NR_THREADS];
 	struct world w;
 
 	world_init(&w, opts);
 	for (unsigned i = 0; i < nr_actors; i++)
-		actors[i] = (struct actor){ &w, seed * 100 + i, nr_ops, calloc(MAX_ITEMS, sizeof(struct item)), 0 };
+		actors[i] = (struct actor){ &w, seed * 100 + i, nr_ops,
+					   calloc(MAX_ITEMS, sizeof(struct item)), 0 };
 	/* Threads end and new ones go on with their objects. */
 	for (unsigned round = 0; round < nr_rounds; round++) {
 		pthread_t id[NR_THREADS];
@@ -274,7 +278,8 @@ END_TEST
 
 START_TEST(random_objects_behave_like_the_model_with_poison_and_redzone)
 {
-	run_actors((struct alloc_opts){ .poison = true, .redzone = true }, 30 + (unsigned)_i, NR_THREADS, 2, 5000);
+	run_actors((struct alloc_opts){ .poison = true, .redzone = true }, 30 + (unsigned)_i,
+		   NR_THREADS, 2, 5000);
 }
 END_TEST
 

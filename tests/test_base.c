@@ -223,7 +223,8 @@ START_TEST(checksums_go_on_where_they_stopped)
 
 	rng_fill(&r, buf, sizeof(buf));
 	for (size_t cut = 0; cut <= sizeof(buf); cut++) {
-		ck_assert_uint_eq(crc32c(crc32c(~0u, buf, cut), buf + cut, sizeof(buf) - cut), crc32c(~0u, buf, sizeof(buf)));
+		ck_assert_uint_eq(crc32c(crc32c(~0u, buf, cut), buf + cut, sizeof(buf) - cut),
+				  crc32c(~0u, buf, sizeof(buf)));
 		ck_assert_uint_eq(crc16(crc16(0xffff, buf, cut), buf + cut, sizeof(buf) - cut),
 				  crc16(0xffff, buf, sizeof(buf)));
 	}

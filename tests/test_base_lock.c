@@ -299,7 +299,8 @@ START_TEST(the_lock_check_stops_what_breaks_the_order_and_nothing_else)
 
 	ck_assert_int_eq(aborts(lock_cases[_i].function, text, sizeof(text)), lock_cases[_i].aborts);
 	if (lock_cases[_i].aborts)
-		ck_assert_msg(strstr(text, lock_cases[_i].says), "\"%s\" is not in \"%s\"", lock_cases[_i].says, text);
+		ck_assert_msg(strstr(text, lock_cases[_i].says), "\"%s\" is not in \"%s\"",
+			      lock_cases[_i].says, text);
 	else
 		ck_assert_str_eq(text, "");
 }
@@ -315,7 +316,8 @@ void add_lock_tests(Suite *suite)
 	tcase_add_loop_test(locks, a_waiter_wakes_for_a_signal_and_holds_the_lock_again, 0, 2);
 	tcase_add_test(locks, a_wait_without_a_signal_ends_in_false);
 #ifdef OSFS_LOCK_DEBUG
-	tcase_add_loop_test(locks, the_lock_check_stops_what_breaks_the_order_and_nothing_else, 0, ARRAY_LEN(lock_cases));
+	tcase_add_loop_test(locks, the_lock_check_stops_what_breaks_the_order_and_nothing_else, 0,
+			    ARRAY_LEN(lock_cases));
 #endif
 	suite_add_tcase(suite, locks);
 }

@@ -39,7 +39,8 @@ void alloc_pages_free(struct alloc *a, void *pages, unsigned order)
 	assert(order <= ALLOC_MAX_ORDER);
 	lock_dep_assert_below(RANK_SLAB);
 	if (!buddy_is_used(pages, order) || mem_is_hidden(pages)) {
-		alloc_debug_fault(&a->debug, "freed twice or never allocated: %p as a run of order %u", pages, order);
+		alloc_debug_fault(&a->debug, "freed twice or never allocated: %p as a run of order %u",
+				  pages, order);
 		return;
 	}
 	mem_hide(pages, (size_t)ALLOC_PAGE_BYTES << order);

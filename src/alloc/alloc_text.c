@@ -15,11 +15,12 @@ static void buddy_to_text(const struct alloc_stats *st, FILE *out)
 
 static void slabs_to_text(const struct slab_stats *st, unsigned nr, FILE *out)
 {
-	fprintf(out, "%-20s %8s %10s %10s %10s %8s %10s\n", "cache", "bytes", "used", "resting", "slots", "slabs", "KiB");
+	fprintf(out, "%-20s %8s %10s %10s %10s %8s %10s\n", "cache", "bytes", "used", "resting",
+		"slots", "slabs", "KiB");
 	for (unsigned i = 0; i < nr; i++)
-		fprintf(out, "%-20s %8zu %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %8" PRIu64 " %10" PRIu64 "\n", st[i].name,
-			st[i].object_bytes, st[i].nr_used, st[i].nr_resting, st[i].nr_slots, st[i].nr_slabs,
-			st[i].page_bytes >> 10);
+		fprintf(out, "%-20s %8zu %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %8" PRIu64 " %10" PRIu64 "\n",
+			st[i].name, st[i].object_bytes, st[i].nr_used, st[i].nr_resting, st[i].nr_slots,
+			st[i].nr_slabs, st[i].page_bytes >> 10);
 }
 
 void alloc_to_text(struct alloc *a, FILE *out)

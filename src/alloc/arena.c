@@ -52,7 +52,8 @@ void arena_unmap(struct arena *ar)
 {
 	size_t len_bytes = (size_t)ar->nr_pages * ALLOC_PAGE_BYTES;
 
-	mem_root_del(arena_page(ar, ar->first_page), (size_t)(ar->nr_pages - ar->first_page) * ALLOC_PAGE_BYTES);
+	mem_root_del(arena_page(ar, ar->first_page),
+		     (size_t)(ar->nr_pages - ar->first_page) * ALLOC_PAGE_BYTES);
 	mem_show(ar, len_bytes);
 	munmap(ar, len_bytes);
 }

@@ -132,7 +132,8 @@ static void unpoison_run(struct buddy *b, struct arena *ar, uint32_t page, unsig
 		if (ar->state[page + i] & PAGE_POISONED) {
 			at = alloc_debug_find_other(p, POISON_FREED, ALLOC_PAGE_BYTES);
 			if (at < ALLOC_PAGE_BYTES)
-				alloc_debug_fault(b->debug, "page %p written after free, first at byte %zu", (void *)p, at);
+				alloc_debug_fault(b->debug, "page %p written after free, first at byte %zu",
+						  (void *)p, at);
 		}
 		ar->state[page + i] &= (uint8_t)~PAGE_POISONED;
 		memset(p, POISON_FRESH, ALLOC_PAGE_BYTES);
@@ -205,7 +206,8 @@ static void buddy_give_one(struct buddy *b, void *p, unsigned order, struct list
 
 	assert_held(&b->lock);
 	if (!buddy_is_used(p, order)) {
-		alloc_debug_fault(b->debug, "freed twice or never allocated: %p as a run of order %u", p, order);
+		alloc_debug_fault(b->debug, "freed twice or never allocated: %p as a run of order %u",
+				  p, order);
 		return;
 	}
 	ar->state[page] = 0;

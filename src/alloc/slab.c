@@ -101,8 +101,8 @@ static void object_poison(struct slab *s, char *obj)
 	if (g->redzone) {
 		at = alloc_debug_find_other(obj + s->len_bytes, GUARD_BYTE, len_guard);
 		if (at < len_guard)
-			alloc_debug_fault(g, "cache %s: object %p of %zu bytes written beyond its end, first at byte %zu",
-					  s->name, (void *)obj, s->len_bytes, s->len_bytes + at);
+			alloc_debug_fault(g, "cache %s: object %p of %zu bytes written beyond its end,"
+					  " first at byte %zu", s->name, (void *)obj, s->len_bytes, s->len_bytes + at);
 	}
 	if (g->poison)
 		memset(obj, POISON_FREED, s->len_bytes);
@@ -250,11 +250,13 @@ static bool run_find_slot(struct slab *s, const struct slab_run *r, char *obj, u
 	if (r)
 		*slot = slot_of_offset(s, (size_t)(obj - r->base));
 	if (!r || *slot >= s->nr_slots || obj != slot_address(r, *slot)) {
-		alloc_debug_fault(&s->mags.a->debug, "cache %s: %p put back is no object of it", s->name, (void *)obj);
+		alloc_debug_fault(&s->mags.a->debug, "cache %s: %p put back is no object of it",
+				  s->name, (void *)obj);
 		return false;
 	}
 	if (map_test(r, *slot)) {
-		alloc_debug_fault(&s->mags.a->debug, "cache %s: object %p put back twice", s->name, (void *)obj);
+		alloc_debug_fault(&s->mags.a->debug, "cache %s: object %p put back twice",
+				  s->name, (void *)obj);
 		return false;
 	}
 	return true;
@@ -307,7 +309,8 @@ static void slab_set_geometry(struct slab *s, size_t len_bytes)
 	s->nr_slots = (unsigned)(((size_t)ALLOC_PAGE_BYTES << s->order) / s->stride);
 }
 
-static struct slab *slab_new_cap(struct alloc *a, const char *name, size_t len_bytes, unsigned flags, unsigned cap)
+static struct slab *slab_new_cap(struct alloc *a, const char *name, size_t len_bytes, unsigned flags,
+				 unsigned cap)
 {
 	struct slab *s = calloc(1, sizeof(*s));
 
@@ -331,7 +334,8 @@ static struct slab *slab_new_cap(struct alloc *a, const char *name, size_t len_b
 struct slab *slab_new(struct alloc *a, const char *name, size_t len_bytes, unsigned flags)
 {
 	assert(len_bytes >= MIN_LEN_BYTES && len_bytes <= MAX_LEN_BYTES);
-	return slab_new_cap(a, name, len_bytes, flags, (unsigned)MIN(MAG_BYTES / len_bytes, (size_t)MAG_OBJECTS));
+	return slab_new_cap(a, name, len_bytes, flags,
+			    (unsigned)MIN(MAG_BYTES / len_bytes, (size_t)MAG_OBJECTS));
 }
 
 static void runs_free(struct slab *s, struct list *runs)
@@ -358,8 +362,8 @@ uint64_t slab_free(struct slab *s)
 	os_mutex_lock_key(&s->lock, s->lock_key);
 	nr_leaked = s->nr_taken;
 	if (nr_leaked)
-		log_warn("memory: cache %s: %" PRIu64 " objects of %zu bytes were never put back", s->name, nr_leaked,
-			 s->len_bytes);
+		log_warn("memory: cache %s: %" PRIu64 " objects of %zu bytes were never put back",
+			 s->name, nr_leaked, s->len_bytes);
 	runs_free(s, &s->partial);
 	runs_free(s, &s->full);
 	runs_free(s, &s->empty);
