@@ -234,6 +234,28 @@ START_TEST(stacked_filters_are_passed_downwards_and_back_in_reverse)
 }
 END_TEST
 
+START_TEST(zeroing_falls_back_to_writing_zeroes)
+{
+	enum { SECTS = 5000 };		/* of more than one iovec */
+	struct blk_dev *d = must_open("fault:zero,fail=EOPNOTSUPP:mem:3m", NULL);
+	char *buf = malloc((SECTS + 2) * 512);
+	struct blk_stats st;
+
+	memset(buf, 7, (SECTS + 2) * 512);
+	ck_assert_int_eq(blk_write(d, 0, buf, (SECTS + 2) * 512), 0);
+	ck_assert_int_eq(blk_zero(d, 1, SECTS), 0);
+	ck_assert_int_eq(blk_read(d, 0, buf, (SECTS + 2) * 512), 0);
+	ck_assert_int_eq(buf[511], 7);
+	ck_assert_int_eq(buf[(SECTS + 1) * 512], 7);
+	for (unsigned i = 512; i < (SECTS + 1) * 512; i++)
+		ck_assert(!buf[i]);
+	blk_stats_get(d, &st);
+	ck_assert_uint_eq(st.nr_errors, 0);	/* not supported is no error of the device */
+	free(buf);
+	blk_close(d);
+}
+END_TEST
+
 START_TEST(the_trace_filter_writes_requests_down)
 {
 	struct blk_dev *d = must_open("trace:mem:64k", NULL);
@@ -401,6 +423,7 @@ int main(void)
 	tcase_add_test(tc, a_batch_over_memory_and_files_moves_every_byte);
 	tcase_add_test(tc, a_compound_gets_all_its_requests_in_one_call_also_through_filters);
 	tcase_add_test(tc, stacked_filters_are_passed_downwards_and_back_in_reverse);
+	tcase_add_test(tc, zeroing_falls_back_to_writing_zeroes);
 	tcase_add_test(tc, the_trace_filter_writes_requests_down);
 	tcase_add_test(tc, a_tebibyte_of_memory_costs_what_is_written);
 	tcase_add_loop_test(tc, memory_agrees_with_a_model, 0, 4);

@@ -7,7 +7,10 @@
 #include "base/rng.h"
 #include "blk/blk.h"
 
-/* A path in a new directory on a disk (0) or in memory (1), where the machine has these; image_remove() removes both. */
+/*
+ * A path in a new directory on a disk (0) or in memory (1), where the machine has
+ * these; image_remove() removes both.
+ */
 char *image_path(unsigned where);
 void image_remove(char *path);
 

@@ -105,6 +105,7 @@ END_TEST
 
 START_TEST(a_dropped_write_or_flush_reports_success_and_does_nothing)
 {
+	struct blk_fault_rule lying = { .action = BLK_FAULT_DROP, .ops = 1 << BLK_FLUSH };
 	struct blk_dev *d = must_open("fault:drop,nth=2:mem:64k", NULL);
 	char one[512] = "one", two[512] = "two", in[512];
 	struct blk_stats st;
@@ -113,7 +114,7 @@ START_TEST(a_dropped_write_or_flush_reports_success_and_does_nothing)
 	ck_assert_int_eq(blk_write(d, 0, two, 512), 0);
 	ck_assert_int_eq(blk_read(d, 0, in, 512), 0);
 	ck_assert_str_eq(in, "one");
-	ck_assert_int_eq(blk_fault_add(d, &(struct blk_fault_rule){ .action = BLK_FAULT_DROP, .ops = 1 << BLK_FLUSH }, NULL), 0);
+	ck_assert_int_eq(blk_fault_add(d, &lying, NULL), 0);
 	ck_assert_int_eq(blk_flush(d), 0);
 	blk_stats_get(d->lower, &st);
 	ck_assert_uint_eq(st.nr_ios[BLK_FLUSH], 0);
@@ -139,14 +140,16 @@ END_TEST
 START_TEST(rules_come_and_go_while_the_device_is_open)
 {
 	struct blk_dev *d = must_open("trace:fault::mem:64k", NULL), *f = blk_fault_find(d);
-	unsigned kill_id, other_id;
+	struct blk_fault_rule kill = { .action = BLK_FAULT_FAIL, .err = -ENXIO };
+	struct blk_fault_rule slow = { .action = BLK_FAULT_DELAY, .delay_msec = 1 };
+	unsigned kill_id, slow_id;
 	char buf[512];
 
 	ck_assert_ptr_eq(f, d->lower);
 	ck_assert_ptr_null(blk_fault_find(f->lower));
 	ck_assert_int_eq(blk_read(d, 0, buf, 512), 0);
-	ck_assert_int_eq(blk_fault_add(f, &(struct blk_fault_rule){ .action = BLK_FAULT_FAIL, .err = -ENXIO }, &kill_id), 0);
-	ck_assert_int_eq(blk_fault_add(f, &(struct blk_fault_rule){ .action = BLK_FAULT_DELAY, .delay_msec = 1 }, &other_id), 0);
+	ck_assert_int_eq(blk_fault_add(f, &kill, &kill_id), 0);
+	ck_assert_int_eq(blk_fault_add(f, &slow, &slow_id), 0);
 	ck_assert_int_eq(blk_read(d, 0, buf, 512), -ENXIO);
 	ck_assert_int_eq(blk_flush(d), -ENXIO);
 	ck_assert_int_eq(blk_fault_remove(f, kill_id), 0);
@@ -154,7 +157,7 @@ START_TEST(rules_come_and_go_while_the_device_is_open)
 	ck_assert_int_eq(blk_read(d, 0, buf, 512), 0);
 	ck_assert_uint_eq(blk_fault_nr_fired(f), 5);
 	blk_fault_clear(f);
-	ck_assert_int_eq(blk_fault_remove(f, other_id), -ENOENT);
+	ck_assert_int_eq(blk_fault_remove(f, slow_id), -ENOENT);
 	ck_assert_int_eq(blk_read(d, 0, buf, 512), 0);
 	ck_assert_uint_eq(blk_fault_nr_fired(f), 5);
 	blk_close(d);

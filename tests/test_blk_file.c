@@ -1,4 +1,4 @@
-/* test_blk_file.c: image files: what they promise on disk and in memory, buffered, direct, with and without a ring. */
+/* test_blk_file.c: images on disk and in memory, buffered and direct, with and without a ring. */
 #include "test_blk.h"
 
 #include <fcntl.h>
@@ -13,7 +13,8 @@ static const struct way {
 	unsigned where;
 	bool direct, plain;
 } ways[] = {
-	{ 0, false, false }, { 0, true, false }, { 0, false, true }, { 0, true, true }, { 1, false, false }, { 1, true, false },
+	{ 0, false, false }, { 0, true, false }, { 0, false, true }, { 0, true, true },
+	{ 1, false, false }, { 1, true, false },
 };
 
 struct image {

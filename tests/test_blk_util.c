@@ -82,8 +82,10 @@ static unsigned cut(struct rng *r, struct iovec *iov, uint8_t *buf, size_t len)
 	unsigned nr = 0;
 
 	while (len) {
-		size_t n = nr == STEP_MAX_IOV - 1 ? len : rng_below(r, 4) ? rng_below(r, len + 1) : MIN(len, (size_t)4096);
+		size_t n = rng_below(r, 4) ? rng_below(r, len + 1) : MIN(len, (size_t)4096);
 
+		if (nr == STEP_MAX_IOV - 1)
+			n = len;
 		iov[nr++] = (struct iovec){ buf, n };
 		buf += n;
 		len -= n;

@@ -59,7 +59,10 @@ MUST_CHECK int blk_fault_new_rules(struct blk_dev *lower, const char *rules, str
 /* The first fault filter from d downwards, NULL when there is none. */
 struct blk_dev *blk_fault_find(struct blk_dev *d);
 
-/* d is a fault filter. *id (may be NULL) is for blk_fault_remove(). -EINVAL (a rule that cannot be), -ENOMEM. */
+/*
+ * d is a fault filter here and below. *id (may be NULL) is for blk_fault_remove().
+ * -EINVAL (a rule that cannot be), -ENOMEM.
+ */
 MUST_CHECK int blk_fault_add(struct blk_dev *d, const struct blk_fault_rule *rule, unsigned *id);
 /* One rule as text; -EINVAL after a message that names the word. */
 MUST_CHECK int blk_fault_parse(const char *text, struct blk_fault_rule *out);

@@ -66,17 +66,12 @@ static int parse_size(const char *text, uint64_t *bytes)
 static int open_mem(const struct open_args *a, struct blk_dev **out)
 {
 	uint64_t bytes;
-	int err;
 
-	err = parse_size(a->rest, &bytes);
-	if (err || !bytes || bytes % SECT_BYTES) {
-		log_error("%s: wanted mem:SIZE, a multiple of %d bytes with k, m, g or t after it", a->spec, SECT_BYTES);
+	if (parse_size(a->rest, &bytes) || !bytes || bytes % SECT_BYTES) {
+		log_error("%s: wanted mem:SIZE, bytes or with k, m, g or t, a multiple of %d", a->spec, SECT_BYTES);
 		return -EINVAL;
 	}
-	err = blk_mem_open(a->spec, bytes >> SECT_SHIFT, a->opts->read_only, out);
-	if (err)
-		log_error("%s: %s", a->spec, strerror(-err));
-	return err;
+	return blk_mem_open(a->spec, bytes >> SECT_SHIFT, a->opts->read_only, out);
 }
 
 static int open_trace(const struct open_args *a, struct blk_dev **out)
@@ -153,6 +148,11 @@ int blk_open(const char *spec, const struct blk_open_opts *opts, struct blk_dev 
 {
 	static const struct blk_open_opts none;
 
+	int err;
+
 	*out = NULL;
-	return open_spec(spec, opts ? opts : &none, 0, out);
+	err = open_spec(spec, opts ? opts : &none, 0, out);
+	if (err == -ENOMEM)
+		log_error("%s: not enough memory to open it", spec);
+	return err;
 }
