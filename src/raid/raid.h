@@ -34,6 +34,9 @@ enum raid_layout_nr {
 	RAID_LAYOUT_LA = 0, RAID_LAYOUT_RA = 1, RAID_LAYOUT_LS = 2, RAID_LAYOUT_RS = 3,
 };
 
+/* RAID 0 over members of different sizes, see raid_zone.c. */
+enum { RAID_LAYOUT_0_ORIGINAL = 1, RAID_LAYOUT_0_ALTERNATE = 2 };
+
 enum raid_metadata { RAID_META_090, RAID_META_10, RAID_META_11, RAID_META_12 };
 
 enum { RAID_MAX_MEMBERS = 384, RAID_MAX_DATA_DISKS = 64, RAID_DEFAULT_CHUNK_SECTS = 256 };
@@ -111,13 +114,22 @@ struct raid_open_opts {
  * when the level can do without the missing ones. On success the members belong
  * to the array (closed by raid_free); on failure they stay the caller's.
  * A writable array is marked active in all superblocks before the first write
- * and clean again by raid_free (and after a quiet time).
- * Dirty (not cleanly stopped) arrays with redundancy and every member present are
+ * and clean again by raid_free and raid_idle; an array that is only read is not
+ * changed by a byte. Dirty (not cleanly stopped) arrays with redundancy are
  * resynchronised before they are handed out writable.
+ *
+ * Errors, each after a message: -ENODEV too few members; -EINVAL members that do not
+ * belong together, doubled, or too small; -EUCLEAN damaged superblock, or dirty and
+ * degraded without force; -EOPNOTSUPP a feature osfs does not have; -EROFS; I/O errors.
  */
 MUST_CHECK int raid_assemble(struct blk_dev **members, unsigned nr, const struct raid_open_opts *opts,
 			     struct raid **out);
 struct blk_dev *raid_dev(struct raid *r);	/* not to be closed; lives as long as r */
+/*
+ * To be called about once a second: marks the array clean when nothing was written
+ * since the last call. Returns I/O errors of that.
+ */
+int raid_idle(struct raid *r);
 /* Flushes, marks clean, closes members. Returns the first error of that. */
 int raid_free(struct raid *r);
 

@@ -1,0 +1,90 @@
+/*
+ * test_raid.h: arrays on disks that the test holds in its hand: they outlive the
+ * array, can die, get bad sectors, be looked at and be copied.
+ */
+#ifndef OSFS_TESTS_TEST_RAID_H
+#define OSFS_TESTS_TEST_RAID_H
+
+#include <check.h>
+
+#include "alloc/alloc.h"
+#include "base/rng.h"
+#include "raid/raid.h"
+#include "raid/raid_map.h"
+
+enum { TDISKS_MAX = 10 };
+
+struct tdisk {
+	uint8_t *mem;
+	uint64_t nr_sects;
+	bool dead;			/* every request fails */
+	bool fail_writes;
+	sect_t bad_sect, bad_end;	/* reads of these fail until they are written */
+	bool bad_is_hard;		/* ... and writes of them too */
+	unsigned nr_flushes, nr_reads, nr_writes;
+};
+
+void tdisk_init(struct tdisk *d, uint64_t nr_sects);
+void tdisk_fini(struct tdisk *d);
+struct blk_dev *tdisk_open(struct tdisk *d, const char *name);
+
+/* What to build. */
+struct tconf {
+	int level;
+	const char *layout;
+	unsigned nr_disks;
+	uint32_t chunk_sects;
+	unsigned rows;			/* chunks on each member */
+	bool has_metadata;		/* else 1.2 */
+	enum raid_metadata metadata;
+	bool uneven;			/* members of different sizes */
+	unsigned nr_spares;
+};
+
+struct tarray {
+	struct tconf conf;
+	uint32_t layout;
+	struct alloc *alloc;
+	struct tdisk disks[TDISKS_MAX];
+	unsigned nr_devs;
+	bool absent[TDISKS_MAX];	/* not given at the next assembly */
+	struct raid *r;			/* NULL: not assembled */
+	uint8_t *flat;			/* what the array should hold */
+	uint64_t nr_sects;
+	struct rng rng;
+	uint64_t seed;
+};
+
+extern const struct tconf tconfs[];
+extern const unsigned nr_tconfs;
+const char *tconf_text(const struct tconf *c);
+
+/* Created and assembled. */
+struct tarray *tarray_new(const struct tconf *conf, uint64_t seed);
+void tarray_free(struct tarray *t);
+/* 0 or -errno. */
+int tarray_assemble(struct tarray *t, const struct raid_open_opts *opts);
+void tarray_reassemble(struct tarray *t);	/* stop, then without the absent ones */
+void tarray_stop(struct tarray *t);
+/* As if the process had died: the disks keep what they have. */
+void tarray_crash(struct tarray *t);
+
+/* nr random batches of writes, kept in flat too. */
+void tarray_write_random(struct tarray *t, unsigned nr);
+int tarray_write(struct tarray *t, sect_t sect, uint32_t nr_sects);
+/* Everything, in requests of random sizes and by all of them at once. */
+void tarray_compare(struct tarray *t);
+/* Copies and parities on the disks that are there, byte by byte against flat. */
+void tarray_check_disks(struct tarray *t);
+struct raid_info tarray_info(struct tarray *t, unsigned disk);
+/* Messages of the code under test are wanted only when something breaks. */
+void tlog_quiet(void);
+bool tlog_saw(const char *text);	/* since the last tlog_quiet() */
+
+Suite *raid_map_suite(void);
+Suite *raid_io_suite(void);
+Suite *raid_loss_suite(void);
+Suite *raid_assemble_suite(void);
+Suite *raid_format_suite(void);
+
+#endif
