@@ -29,11 +29,24 @@
 struct jnl;
 typedef uint64_t jnl_tid;	/* rises by one a transaction; 0 is none */
 
+#ifdef OSFS_LOCK_DEBUG
+enum { JNL_TOUCHED_MAX = 256 };
+struct jnl_touched {
+	pblk_t pblk;
+	bool dirty;
+};
+#endif
+
 struct jnl_handle {
 	struct jnl *jnl;
 	jnl_tid tid;
-	unsigned nr_credits;	/* left */
+	unsigned nr_credits;	/* left; counted down in debug builds */
+	unsigned slot;		/* of the gate */
 	bool opened;
+#ifdef OSFS_LOCK_DEBUG
+	unsigned nr_touched;
+	struct jnl_touched touched[JNL_TOUCHED_MAX];
+#endif
 };
 
 /* The null journal: no log; dirty metadata goes home by the cache's write-back. */

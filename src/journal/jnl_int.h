@@ -1,0 +1,65 @@
+/*
+ * jnl_int.h: what stands behind jnl.h. A kind of journal is one struct jnl_ops; jnl.c does
+ * once for all kinds: the gate that handles pass (and that a freeze closes), the abort, the
+ * checks of debug builds.
+ */
+#ifndef OSFS_JOURNAL_JNL_INT_H
+#define OSFS_JOURNAL_JNL_INT_H
+
+#include <assert.h>
+#include <stdatomic.h>
+
+#include "base/lock.h"
+#include "base/log.h"
+#include "base/trace.h"
+#include "journal/jnl.h"
+
+enum { JNL_GATE_SLOTS = 16 };
+
+/*
+ * A gate that many handles pass at once and a freezer closes now and then. Entering is an
+ * increment on the thread's own cache line; the freezer pays: it closes the gate and waits
+ * until the counts of all slots are zero.
+ *
+ *   G1  While frozen is set and every count was seen zero, no handle is open.
+ *   G2  A thread that enters increments first and looks at frozen second; the freezer sets
+ *       frozen first and looks at the counts second. One of the two sees the other.
+ */
+struct jnl_gate {
+	os_mutex lock;			/* RANK_JNL: one freezer at a time; under it the waits */
+	os_cond changed;
+	atomic_bool frozen;
+	bool freezer;			/* [lock] someone is freezing or has frozen */
+	struct {
+		atomic_uint nr;
+	} __attribute__((aligned(64))) slots[JNL_GATE_SLOTS];
+};
+
+struct jnl_ops {
+	const char *name;
+	int (*begin)(struct jnl *j, struct jnl_handle *h);	/* after the gate; may set h->tid */
+	int (*get_write)(struct jnl_handle *h, struct cache_buf *b, bool fresh);
+	void (*dirty)(struct jnl_handle *h, struct cache_buf *b);
+	void (*forget)(struct jnl_handle *h, pblk_t pblk, uint32_t nr);
+	int (*end)(struct jnl_handle *h);			/* before the gate */
+	int (*commit_wait)(struct jnl *j, jnl_tid tid);
+	int (*free)(struct jnl *j);
+};
+
+/* The head of every kind of journal. */
+struct jnl {
+	const struct jnl_ops *ops;
+	struct cache *cache;
+	struct blk_dev *dev;
+	atomic_int abort_err;		/* 0 or the first error */
+	struct jnl_gate gate;
+	struct lock_dep handle_dep;	/* RANK_HANDLE */
+};
+
+void jnl_init(struct jnl *j, const struct jnl_ops *ops, struct cache *c, struct blk_dev *dev);
+void jnl_fini(struct jnl *j);
+/* Closes the gate and waits until no handle is open; arg is the journal. Not nested. */
+void jnl_freeze(void *arg);
+void jnl_thaw(void *arg);
+
+#endif
