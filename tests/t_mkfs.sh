@@ -12,19 +12,19 @@ made() {	# made OPTION...: on one image, checked
 shows() { grep -qE "$1" "$T/dump" || { cat "$T/dump" >&2; fail "dumpe2fs does not show '$1'"; }; }
 
 made
-shows 'Inode size: *256'
+shows 'Inode size:[[:space:]]*256'
 for b in 1024 2048 4096 8192 16384 32768 65536; do
     size=256M made -b $b
-    shows "Block size: *$b"
+    shows "Block size:[[:space:]]*$b"
 done
-for i in 128 256 512 1024; do made -I $i; shows "Inode size: *$i"; done
-made -N 5000;   shows 'Inode count: *5[0-9]{3}'
+for i in 128 256 512 1024; do made -I $i; shows "Inode size:[[:space:]]*$i"; done
+made -N 5000;   shows 'Inode count:[[:space:]]*5[0-9]{3}'
 made -i 65536 -m 1 -L label -U 01234567-89ab-cdef-0123-456789abcdef
-shows 'volume name: *label'
-shows 'UUID: *01234567-89ab-cdef'
+shows 'volume name:[[:space:]]*label'
+shows 'UUID:[[:space:]]*01234567-89ab-cdef'
 made -E stride=16,stripe_width=48
-shows 'RAID stride: *16'
-shows 'RAID stripe width: *48'
+shows 'RAID stride:[[:space:]]*16'
+shows 'RAID stripe width:[[:space:]]*48'
 for o in ^metadata_csum ^flex_bg ^sparse_super ^dir_index ^filetype inline_data none ^extra_isize,^huge_file \
          ^metadata_csum,uninit_bg metadata_csum_seed large_dir; do
     made -O "$o"

@@ -146,6 +146,9 @@ static bool name_is(const char *list, size_t len, const char *name)
 /* The bit of a feature name in one of the three sets, or 0. */
 static uint32_t feature_find(char set, const char *name, size_t len)
 {
+	/* mke2fs knows this one by two names. */
+	if (set == 'r' && (name_is(name, len, "uninit_bg") || name_is(name, len, "gdt_csum")))
+		return EXT_RO_COMPAT_GDT_CSUM;
 	for (unsigned bit = 0; bit < 32; bit++)
 		if (name_is(name, len, fs_feature_name(set, 1u << bit)))
 			return 1u << bit;
@@ -163,12 +166,6 @@ static int feature_apply(struct mkfs_opts *o, const char *name, size_t len, bool
 		{ 'r', &o->ro_compat, FEATURES_RO_COMPAT | MORE_RO_COMPAT },
 	};
 
-	if (name_is(name, len, "uninit_bg")) {	/* mke2fs's other name */
-		name = "uninit_groups";
-		len = strlen(name);
-		if (!feature_find('r', name, len))
-			name = "gdt_csum", len = strlen(name);
-	}
 	for (unsigned i = 0; i < ARRAY_LEN(sets); i++) {
 		const uint32_t bit = feature_find(sets[i].set, name, len);
 
