@@ -12,6 +12,14 @@
 #include "raid/raid.h"
 #include "raid/raid_map.h"
 
+/* For loops: ck_assert() sends a message to the parent each time, these only when they fail. */
+#define must_msg(cond, ...)				\
+	do {						\
+		if (!(cond))				\
+			ck_abort_msg(__VA_ARGS__);	\
+	} while (0)
+#define must(cond) must_msg(cond, "%s", #cond)
+
 enum { TDISKS_MAX = 10 };
 
 struct tdisk {

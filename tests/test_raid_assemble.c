@@ -68,7 +68,7 @@ START_TEST(a_member_given_twice_is_refused_by_name)
 	devs[1] = tdisk_open(&t->disks[1], "b");
 	devs[2] = tdisk_open(&t->disks[0], "again");
 	ck_assert_int_eq(raid_assemble(devs, 3, &(struct raid_open_opts){ .alloc = t->alloc }, &r), -EINVAL);
-	ck_assert(tlog_saw("a and again are the same member"));
+	must(tlog_saw("a and again are the same member"));
 	for (unsigned i = 0; i < 3; i++)
 		blk_close(devs[i]);
 	tarray_free(t);
@@ -86,7 +86,7 @@ START_TEST(a_member_of_another_array_is_refused_by_name)
 	for (unsigned i = 0; i < 4; i++)
 		devs[i] = tdisk_open(i == 2 ? &other->disks[i] : &t->disks[i], i == 2 ? "foreign" : "own");
 	ck_assert_int_eq(raid_assemble(devs, 4, &(struct raid_open_opts){ .alloc = t->alloc }, &r), -EINVAL);
-	ck_assert(tlog_saw("foreign belongs to another array"));
+	must(tlog_saw("foreign belongs to another array"));
 	for (unsigned i = 0; i < 4; i++)
 		blk_close(devs[i]);
 	tarray_free(other);
@@ -101,7 +101,7 @@ START_TEST(a_device_without_superblock_is_refused_by_name)
 	tarray_stop(t);
 	memset(t->disks[1].mem, 0, t->disks[1].nr_sects << SECT_SHIFT);
 	ck_assert_int_eq(tarray_assemble(t, NULL), -EINVAL);
-	ck_assert(tlog_saw("disk1: no RAID superblock"));
+	must(tlog_saw("disk1: no RAID superblock"));
 	t->absent[1] = true;
 	ck_assert_int_eq(tarray_assemble(t, NULL), 0);
 	tarray_free(t);
@@ -116,7 +116,7 @@ START_TEST(a_shortened_member_is_refused_with_numbers)
 	tarray_stop(t);
 	t->disks[2].nr_sects = 100;
 	ck_assert_int_eq(tarray_assemble(t, NULL), -EINVAL);
-	ck_assert(tlog_saw("disk2: too small: 100 sectors"));
+	must(tlog_saw("disk2: too small: 100 sectors"));
 	t->disks[2].nr_sects = was;
 	tarray_free(t);
 }
@@ -129,7 +129,7 @@ START_TEST(a_damaged_superblock_is_refused_with_both_checksums)
 	tarray_stop(t);
 	t->disks[2].mem[4096 + 0x50] ^= 1;
 	ck_assert_int_eq(tarray_assemble(t, NULL), -EUCLEAN);
-	ck_assert(tlog_saw("disk2: md superblock at sector 8: checksum is"));
+	must(tlog_saw("disk2: md superblock at sector 8: checksum is"));
 	tarray_free(t);
 }
 END_TEST
@@ -141,7 +141,7 @@ START_TEST(too_few_members_are_refused_by_slot)
 	tarray_stop(t);
 	t->absent[1] = t->absent[3] = true;
 	ck_assert_int_eq(tarray_assemble(t, NULL), -ENODEV);
-	ck_assert(tlog_saw("without one: 1 3"));
+	must(tlog_saw("without one: 1 3"));
 	tarray_free(t);
 }
 END_TEST
@@ -181,7 +181,7 @@ START_TEST(what_osfs_does_not_have_is_refused_by_name)
 	for (unsigned i = 0; i < t->nr_devs; i++)
 		superblock_edit(t, i, cases[_i].edit);
 	ck_assert_int_eq(tarray_assemble(t, NULL), -EOPNOTSUPP);
-	ck_assert_msg(tlog_saw(cases[_i].says), "%s", cases[_i].says);
+	must_msg(tlog_saw(cases[_i].says), "%s", cases[_i].says);
 	tarray_free(t);
 }
 END_TEST
@@ -198,7 +198,7 @@ START_TEST(a_member_one_event_behind_takes_part)
 	tarray_crash(t);
 	memcpy(t->disks[2].mem + (info.super_offset << SECT_SHIFT), old, sizeof(old));
 	ck_assert_int_eq(tarray_assemble(t, NULL), 0);
-	ck_assert(!raid_is_degraded(t->r));
+	must(!raid_is_degraded(t->r));
 	tarray_compare(t);
 	tarray_free(t);
 }
@@ -216,8 +216,8 @@ START_TEST(a_member_that_was_away_is_left_out_and_told)
 	t->absent[1] = false;
 	tlog_quiet();
 	ck_assert_int_eq(tarray_assemble(t, NULL), 0);
-	ck_assert(tlog_saw("disk1: left out: it is stale") || tlog_saw("disk1: left out: it was removed"));
-	ck_assert(raid_is_degraded(t->r));
+	must(tlog_saw("disk1: left out: it is stale") || tlog_saw("disk1: left out: it was removed"));
+	must(raid_is_degraded(t->r));
 	tarray_compare(t);
 	tarray_free(t);
 }
@@ -273,7 +273,7 @@ START_TEST(an_unclean_stop_is_followed_by_a_resync)
 	tarray_crash(t);
 	tlog_quiet();
 	ck_assert_int_eq(tarray_assemble(t, NULL), 0);
-	ck_assert(tlog_saw("not stopped cleanly") && tlog_saw("resynchronised"));
+	must(tlog_saw("not stopped cleanly") && tlog_saw("resynchronised"));
 	/* Mirrors: any of the copies may have won, but all have to agree. */
 	ck_assert_int_eq(blk_read(raid_dev(t->r), 0, t->flat, t->nr_sects << SECT_SHIFT), 0);
 	tarray_check_disks(t);
@@ -291,7 +291,7 @@ START_TEST(a_dirty_and_degraded_parity_array_needs_force)
 	tarray_crash(t);
 	t->absent[2] = true;
 	ck_assert_int_eq(tarray_assemble(t, NULL), -EUCLEAN);
-	ck_assert(tlog_saw("not stopped cleanly and is degraded"));
+	must(tlog_saw("not stopped cleanly and is degraded"));
 	ck_assert_int_eq(tarray_assemble(t, &(struct raid_open_opts){ .read_only = true }), 0);
 	tarray_compare(t);
 	tarray_stop(t);
@@ -349,13 +349,13 @@ START_TEST(status_and_text_name_every_member)
 	ck_assert_uint_eq(st.nr_active, 3);
 	ck_assert_uint_eq(st.nr_spares, 1);
 	ck_assert_uint_eq(st.nr_members, 5);
-	ck_assert(st.degraded && !st.failed && !st.dirty);
+	must(st.degraded && !st.failed && !st.dirty);
 	ck_assert_uint_eq(st.array_sects, t->nr_sects);
 	out = fmemopen(text, sizeof(text), "w");
 	raid_to_text(t->r, out);
 	fclose(out);
-	ck_assert(strstr(text, "raid5, 4 disks, chunk 8 KiB, layout left-symmetric"));
-	ck_assert(strstr(text, "slot 3: -, missing") && strstr(text, "no slot: disk4, spare"));
+	must(strstr(text, "raid5, 4 disks, chunk 8 KiB, layout left-symmetric"));
+	must(strstr(text, "slot 3: -, missing") && strstr(text, "no slot: disk4, spare"));
 	tarray_free(t);
 }
 END_TEST
@@ -372,17 +372,17 @@ START_TEST(what_cannot_be_created_is_refused_with_numbers)
 	devs[0] = tdisk_open(&disks[0], "large");
 	devs[1] = tdisk_open(&disks[1], "tiny");
 	ck_assert_int_eq(raid_create(&p, devs, NULL, 0, true), -ENOSPC);
-	ck_assert(tlog_saw("tiny: 100 sectors are too few"));
+	must(tlog_saw("tiny: 100 sectors are too few"));
 	p.nr_disks = 1;
 	ck_assert_int_eq(raid_create(&p, devs, NULL, 0, true), -EINVAL);
 	p.nr_disks = 4;
 	blk_close(devs[1]);
 	devs[1] = NULL;
 	ck_assert_int_eq(raid_create(&p, devs, NULL, 0, true), -EINVAL);
-	ck_assert(tlog_saw("cannot do without that many members"));
+	must(tlog_saw("cannot do without that many members"));
 	p.level = RAID_0;
 	ck_assert_int_eq(raid_create(&p, devs, NULL, 0, true), -EINVAL);
-	ck_assert(tlog_saw("raid0 cannot do without a member"));
+	must(tlog_saw("raid0 cannot do without a member"));
 	blk_close(devs[0]);
 	tdisk_fini(&disks[0]);
 	tdisk_fini(&disks[1]);

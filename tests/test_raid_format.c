@@ -85,7 +85,7 @@ static void must_say(const char *text, const char *want)
 	while (name[0] && name[strlen(name) - 1] == ' ')
 		name[strlen(name) - 1] = '\0';
 	at = strstr(text, name);
-	ck_assert_msg(at && strstr(at, value) && strstr(at, value) < strchr(at, '\n'), "no \"%s\" in:\n%s", want, text);
+	must_msg(at && strstr(at, value) && strstr(at, value) < strchr(at, '\n'), "no \"%s\" in:\n%s", want, text);
 }
 
 START_TEST(mdadm_accepts_superblocks_made_here)
@@ -114,7 +114,7 @@ START_TEST(mdadm_accepts_superblocks_made_here)
 		must_say(text, "Layout : left-symmetric");
 		must_say(text, "Chunk Size : 128K");
 		must_say(text, "State : clean");
-		ck_assert_msg(strstr(text, "- correct"), "%s", text);
+		must_msg(strstr(text, "- correct"), "%s", text);
 		if (metadatas[_i] == RAID_META_090) {
 			must_say(text, "Spare Devices : 1");
 			must_say(text, "Active Devices : 4");
@@ -151,11 +151,11 @@ START_TEST(mdadm_sees_what_happens_to_members)
 	ck_assert_int_eq(blk_write(raid_dev(r), 0, buf, sizeof(buf)), 0);
 	text = examine(&im, 0);
 	must_say(text, "State : active");
-	ck_assert_msg(strstr(text, "- correct"), "%s", text);
+	must_msg(strstr(text, "- correct"), "%s", text);
 	ck_assert_int_eq(raid_free(r), 0);
 	text = examine(&im, 2);
 	must_say(text, "State : clean");
-	ck_assert_msg(strstr(text, "- correct"), "%s", text);
+	must_msg(strstr(text, "- correct"), "%s", text);
 	if (metadatas[_i] == RAID_META_090)
 		must_say(text, "Active Devices : 2");
 	else
@@ -180,7 +180,7 @@ START_TEST(every_metadata_version_keeps_data_and_reassembles)
 	tarray_stop(t);
 	t->absent[2] = false;
 	ck_assert_int_eq(tarray_assemble(t, NULL), 0);
-	ck_assert(raid_is_degraded(t->r));
+	must(raid_is_degraded(t->r));
 	tarray_compare(t);
 	ck_assert_int_eq(tarray_info(t, 4).role, RAID_ROLE_SPARE);
 	ck_assert_int_eq(tarray_info(t, 3).role, 3);
@@ -226,7 +226,7 @@ START_TEST(an_internal_bitmap_is_dirty_while_active_and_clean_after)
 	nr_bits = (unsigned)(tarray_info(t, 1).size_sects / 8);
 	ck_assert_int_eq(tarray_write(t, 0, 8), 0);
 	for (unsigned i = 0; i < nr_bits; i++)
-		ck_assert(bits[i / 8] >> i % 8 & 1);
+		must(bits[i / 8] >> i % 8 & 1);
 	ck_assert_uint_eq(bits[nr_bits / 8] >> nr_bits % 8, 0);
 	ck_assert_uint_eq(le64_get(b->events), tarray_info(t, 1).events);
 	ck_assert_uint_lt(le64_get(b->events_cleared), le64_get(b->events));
@@ -255,7 +255,7 @@ START_TEST(a_bitmap_of_another_version_is_refused_by_name)
 	for (unsigned i = 0; i < 3; i++)
 		bitmap_put(t, i, 5);
 	ck_assert_int_eq(tarray_assemble(t, NULL), -EOPNOTSUPP);
-	ck_assert(tlog_saw("bitmap of version 5"));
+	must(tlog_saw("bitmap of version 5"));
 	ck_assert_int_eq(tarray_assemble(t, &(struct raid_open_opts){ .read_only = true }), 0);
 	tarray_free(t);
 }

@@ -110,7 +110,7 @@ START_TEST(a_small_write_takes_the_cheaper_way)
 			count(t, &nr_reads, &nr_writes);
 			ck_assert_int_eq(tarray_write(t, 4 * 64 * 2 + cases[i].row, cases[i].nr_sects), 0);
 			count(t, &nr_reads, &nr_writes);
-			ck_assert_msg(nr_reads == cases[i].nr_reads[level] && nr_writes == cases[i].nr_writes[level],
+			must_msg(nr_reads == cases[i].nr_reads[level] && nr_writes == cases[i].nr_writes[level],
 				      "level %d case %u: %u reads, %u writes", t->conf.level, i, nr_reads, nr_writes);
 		}
 		tarray_compare(t);
@@ -216,11 +216,11 @@ START_TEST(iovecs_that_end_within_sectors_work)
 	rng_fill(&t->rng, b, sizeof(b));
 	ck_assert_int_eq(blk_run(&io, 1), 0);
 	ck_assert_int_eq(blk_read(raid_dev(t->r), 9, c, sizeof(c)), 0);
-	ck_assert(!memcmp(c, a, sizeof(a)) && !memcmp(c + sizeof(a), b, sizeof(b)));
+	must(!memcmp(c, a, sizeof(a)) && !memcmp(c + sizeof(a), b, sizeof(b)));
 	memset(a, 0, sizeof(a));
 	io.op = BLK_READ;
 	ck_assert_int_eq(blk_run(&io, 1), 0);
-	ck_assert(!memcmp(c, a, sizeof(a)) && !memcmp(c + sizeof(a), b, sizeof(b)));
+	must(!memcmp(c, a, sizeof(a)) && !memcmp(c + sizeof(a), b, sizeof(b)));
 	tarray_free(t);
 }
 END_TEST
@@ -259,7 +259,7 @@ START_TEST(every_loss_is_recovered_from_what_is_left)
 				p ^= d;
 				q ^= mul(parity_power(e), d);
 			}
-			ck_assert(((uint8_t *)src[nr_data])[at] == p && ((uint8_t *)src[nr_data + 1])[at] == q);
+			must(((uint8_t *)src[nr_data])[at] == p && ((uint8_t *)src[nr_data + 1])[at] == q);
 		}
 		for (unsigned x = 0; x < nr_data; x++)
 			for (unsigned y = x; y < nr_data; y++)
@@ -272,11 +272,11 @@ START_TEST(every_loss_is_recovered_from_what_is_left)
 					if (nr_lost == 2 && !have_p)
 						continue;
 					parity_recover(nr_data, nr_lost, lost, have_p, coefs);
-					ck_assert(coefs[x] == 0 && coefs[y] == 0);
+					must(coefs[x] == 0 && coefs[y] == 0);
 					parity_matrix_init(&m, nr_data + 2, nr_lost, coefs);
 					parity_combine(&m, LEN, src, dst);
-					ck_assert(!memcmp(out[0], src[x], LEN));
-					ck_assert(nr_lost == 1 || !memcmp(out[1], src[y], LEN));
+					must(!memcmp(out[0], src[x], LEN));
+					must(nr_lost == 1 || !memcmp(out[1], src[y], LEN));
 				}
 	}
 }

@@ -79,24 +79,24 @@ static void compare(const struct board *b, const struct raid_geom *g)
 
 			raid_unmap(g, slot, sect, &role);
 			if (want == P || want == Q) {
-				ck_assert_int_eq(role.kind, want == P ? RAID_KIND_P : RAID_KIND_Q);
+				must(role.kind == (want == P ? RAID_KIND_P : RAID_KIND_Q));
 				continue;
 			}
 			if (want == EMPTY || (uint64_t)want >= nr_chunks) {
-				ck_assert_int_eq(role.kind, RAID_KIND_UNUSED);
+				must(role.kind == RAID_KIND_UNUSED);
 				continue;
 			}
 			nr_found++;
-			ck_assert_int_eq(role.kind, RAID_KIND_DATA);
-			ck_assert_uint_eq(role.sect, (uint64_t)want * g->chunk_sects + in_chunk);
+			must(role.kind == RAID_KIND_DATA);
+			must(role.sect == (uint64_t)want * g->chunk_sects + in_chunk);
 			raid_map(g, role.sect, places, &nr);
-			ck_assert_uint_eq(nr, g->chunk_sects - in_chunk);
+			must(nr == g->chunk_sects - in_chunk);
 			for (unsigned i = 0; i < g->nr_copies; i++)
 				if (places[i].slot == slot && places[i].sect == sect) {
 					found = true;
-					ck_assert_uint_eq(role.copy, i);
+					must(role.copy == i);
 				}
-			ck_assert_msg(found, "slot %u row %u: chunk %d maps elsewhere", slot, row, want);
+			must_msg(found, "slot %u row %u: chunk %d maps elsewhere", slot, row, want);
 		}
 	ck_assert_uint_eq(nr_found, nr_chunks * g->nr_copies);
 }
@@ -194,8 +194,8 @@ START_TEST(q_counts_data_from_behind_itself)
 
 					if (slot == m.p)
 						continue;
-					ck_assert_uint_eq(m.data[raid_stripe_dd(&g, &m, e)], slot);
-					ck_assert_uint_eq(raid_stripe_exponent(&g, &m, raid_stripe_dd(&g, &m, e)), e);
+					must(m.data[raid_stripe_dd(&g, &m, e)] == slot);
+					must(raid_stripe_exponent(&g, &m, raid_stripe_dd(&g, &m, e)) == e);
 					e++;
 				}
 			}
@@ -227,12 +227,12 @@ START_TEST(raid0_over_uneven_members_goes_on_over_the_larger_ones)
 				uint64_t nr;
 
 				raid_map(&g, chunk * 8 + 3, &place, &nr);
-				ck_assert_uint_eq(place.slot, slots_of[zone][turn % widths[zone]]);
-				ck_assert_uint_eq(place.sect, (row + i / widths[zone]) * 8 + 3);
-				ck_assert_uint_eq(nr, 5);
+				must(place.slot == slots_of[zone][turn % widths[zone]]);
+				must(place.sect == (row + i / widths[zone]) * 8 + 3);
+				must(nr == 5);
 				raid_unmap(&g, place.slot, place.sect, &role);
-				ck_assert_int_eq(role.kind, RAID_KIND_DATA);
-				ck_assert_uint_eq(role.sect, chunk * 8 + 3);
+				must(role.kind == RAID_KIND_DATA);
+				must(role.sect == chunk * 8 + 3);
 			}
 			row += rows_of[zone];
 		}
@@ -256,9 +256,9 @@ START_TEST(linear_is_one_member_after_the_other)
 			uint64_t nr;
 
 			raid_map(&g, sect, &place, &nr);
-			ck_assert(place.slot == slot && place.sect == at && nr == sects[slot] - at);
+			must(place.slot == slot && place.sect == at && nr == sects[slot] - at);
 			raid_unmap(&g, slot, at, &role);
-			ck_assert(role.kind == RAID_KIND_DATA && role.sect == sect);
+			must(role.kind == RAID_KIND_DATA && role.sect == sect);
 		}
 	raid_geom_fini(&g);
 }
@@ -294,7 +294,7 @@ START_TEST(impossible_geometries_are_refused_by_name)
 		tlog_quiet();
 		ck_assert_int_eq(raid_geom_init(&g, bad[i].level, bad[i].layout, bad[i].chunk_sects, bad[i].nr_disks, sects),
 				 -EINVAL);
-		ck_assert_msg(tlog_saw(bad[i].says), "%s", bad[i].says);
+		must_msg(tlog_saw(bad[i].says), "%s", bad[i].says);
 	}
 }
 END_TEST

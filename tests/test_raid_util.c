@@ -103,7 +103,7 @@ struct tdev {
 static int tdisk_run(struct tdisk *d, struct blk_io *io)
 {
 	uint8_t *at = d->mem + (io->sect << SECT_SHIFT);
-	bool hits_bad = io->sect < d->bad_end && io->sect + io->nr_sects > d->bad_sect;
+	bool hits_bad = d->bad_sect < d->bad_end && io->sect < d->bad_end && io->sect + io->nr_sects > d->bad_sect;
 
 	if (d->dead)
 		return -EIO;
@@ -168,8 +168,8 @@ struct blk_dev *tdisk_open(struct tdisk *d, const char *name)
 {
 	struct tdev *t = calloc(1, sizeof(*t));
 
-	ck_assert_ptr_nonnull(t);
-	ck_assert_int_eq(blk_dev_init(&t->dev, &tdev_ops, name, d->nr_sects, false), 0);
+	must(t);
+	must(blk_dev_init(&t->dev, &tdev_ops, name, d->nr_sects, false) == 0);
 	t->disk = d;
 	return &t->dev;
 }
@@ -260,7 +260,7 @@ void tarray_stop(struct tarray *t)
 void tarray_reassemble(struct tarray *t)
 {
 	tarray_stop(t);
-	ck_assert_msg(tarray_assemble(t, NULL) == 0, "%s seed %ju", tconf_text(&t->conf), (uintmax_t)t->seed);
+	must_msg(tarray_assemble(t, NULL) == 0, "%s seed %ju", tconf_text(&t->conf), (uintmax_t)t->seed);
 }
 
 void tarray_crash(struct tarray *t)
@@ -298,7 +298,7 @@ struct raid_info tarray_info(struct tarray *t, unsigned disk)
 	struct blk_dev *d = open_disk(t, disk);
 	struct raid_info info;
 
-	ck_assert_int_eq(raid_examine(d, &info), 0);
+	must(raid_examine(d, &info) == 0);
 	blk_close(d);
 	return info;
 }
@@ -322,7 +322,7 @@ static void request_scatter(struct tarray *t, struct blk_io *io, struct request 
 		size_t shift = rng_below(&t->rng, 4) ? 0 : rng_below(&t->rng, 60);
 		char *buf = NULL;
 
-		ck_assert_int_eq(posix_memalign((void **)&buf, 64, ((size_t)n << SECT_SHIFT) + 64), 0);
+		must(posix_memalign((void **)&buf, 64, ((size_t)n << SECT_SHIFT) + 64) == 0);
 		rq->bufs[io->nr_iov] = buf;
 		rq->iov[io->nr_iov++] = (struct iovec){ buf + shift, (size_t)n << SECT_SHIFT };
 		nr_sects -= n;
@@ -394,7 +394,7 @@ void tarray_write_random(struct tarray *t, unsigned nr)
 			ios[i] = ios[j];
 			ios[j] = swap;
 		}
-		ck_assert_msg(blk_run(ios, n) == 0, "%s seed %ju", tconf_text(&t->conf), (uintmax_t)t->seed);
+		must_msg(blk_run(ios, n) == 0, "%s seed %ju", tconf_text(&t->conf), (uintmax_t)t->seed);
 		for (unsigned i = 0; i < n; i++)
 			for (unsigned k = 0; k < n; k++)
 				if (ios[i].iov == rqs[k].iov)
@@ -408,7 +408,7 @@ void tarray_compare(struct tarray *t)
 
 	ck_assert_int_eq(blk_read(raid_dev(t->r), 0, all, t->nr_sects << SECT_SHIFT), 0);
 	for (uint64_t i = 0; i < t->nr_sects; i++)
-		ck_assert_msg(!memcmp(all + i * SECT_BYTES, t->flat + i * SECT_BYTES, SECT_BYTES),
+		must_msg(!memcmp(all + i * SECT_BYTES, t->flat + i * SECT_BYTES, SECT_BYTES),
 			      "%s seed %ju: sector %ju differs", tconf_text(&t->conf), (uintmax_t)t->seed, (uintmax_t)i);
 	free(all);
 	for (unsigned n = 0; n < 10; n++) {
@@ -416,8 +416,8 @@ void tarray_compare(struct tarray *t)
 		struct blk_io io = { .dev = raid_dev(t->r), .op = BLK_READ, .sect = rng_below(&t->rng, t->nr_sects) };
 
 		request_scatter(t, &io, &rq, 1 + (uint32_t)rng_below(&t->rng, t->nr_sects - io.sect));
-		ck_assert_int_eq(blk_run(&io, 1), 0);
-		ck_assert_msg(request_same(t, &io), "%s seed %ju: read at %ju differs", tconf_text(&t->conf),
+		must(blk_run(&io, 1) == 0);
+		must_msg(request_same(t, &io), "%s seed %ju: read at %ju differs", tconf_text(&t->conf),
 			      (uintmax_t)t->seed, (uintmax_t)io.sect);
 		request_free(&io, &rq);
 	}
@@ -432,7 +432,7 @@ static uint8_t gf_times_two(uint8_t v)
 
 static const uint8_t *member_at(struct tarray *t, unsigned slot, sect_t sect)
 {
-	return t->disks[slot].mem + ((tarray_info(t, slot).data_offset + sect) << SECT_SHIFT);
+	return t->disks[slot].mem + ((t->r->slots[slot]->data_offset + sect) << SECT_SHIFT);
 }
 
 /* P is the sum of the data, Q by Horner's rule from the data chunk before P (or Q) back to the one behind Q. */
@@ -463,7 +463,7 @@ static void check_stripe(struct tarray *t, const struct raid_geom *g, uint64_t s
 		for (unsigned slot = 0; slot < g->nr_disks; slot++) {
 			uint8_t want = slot == m.p ? p : g->nr_parity == 2 && slot == m.q ? q : d[slot];
 
-			ck_assert_msg(!at[slot] || at[slot][i] == want, "%s seed %ju: stripe %ju slot %u byte %zu",
+			must_msg(!at[slot] || at[slot][i] == want, "%s seed %ju: stripe %ju slot %u byte %zu",
 				      tconf_text(&t->conf), (uintmax_t)t->seed, (uintmax_t)stripe, slot, i);
 		}
 	}
@@ -477,7 +477,7 @@ static void check_copies(struct tarray *t, const struct raid_geom *g)
 	for (sect_t sect = 0; sect < g->array_sects; sect++) {
 		raid_map(g, sect, places, &nr);
 		for (unsigned i = 0; i < g->nr_copies; i++)
-			ck_assert_msg(t->absent[places[i].slot] ||
+			must_msg(t->absent[places[i].slot] ||
 				      !memcmp(member_at(t, places[i].slot, places[i].sect), t->flat + sect * SECT_BYTES,
 					      SECT_BYTES),
 				      "%s seed %ju: sector %ju copy %u", tconf_text(&t->conf), (uintmax_t)t->seed,
