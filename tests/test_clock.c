@@ -31,7 +31,7 @@ static unsigned clock_faults(const int *refs, unsigned nr, unsigned nr_frames)
 		}
 		faults++;
 		if (ring.nr_nodes == nr_frames)
-			clock_remove(&ring, clock_victim(&ring, always));
+			clock_remove(&ring, clock_victim(&ring, always, UINT64_MAX));
 		clock_insert(&ring, &p->node);
 	}
 	return faults;
@@ -139,10 +139,25 @@ START_TEST(the_hand_passes_over_what_may_not_go)
 
 	for (unsigned i = 0; i < 4; i++)
 		clock_insert(&ring, &pages[i].node);
-	ck_assert_ptr_eq(clock_victim(&ring, odd), &pages[2].node);
+	ck_assert_ptr_eq(clock_victim(&ring, odd, UINT64_MAX), &pages[2].node);
 	clock_remove(&ring, &pages[2].node);
-	ck_assert_ptr_null(clock_victim(&ring, odd));
+	ck_assert_ptr_null(clock_victim(&ring, odd, UINT64_MAX));
 	ck_assert(pages[0].node.referenced);	/* not their turn: they keep their bit */
+}
+END_TEST
+
+START_TEST(the_hand_stops_when_it_was_told_to)
+{
+	struct clock_ring ring = { 0 };
+	struct page pages[4] = { 0 };
+
+	for (unsigned i = 0; i < 4; i++)
+		clock_insert(&ring, &pages[i].node);
+	ck_assert_ptr_null(clock_victim(&ring, always, 3));
+	ck_assert_uint_eq(ring.nr_steps, 3);
+	ck_assert(!pages[2].node.referenced && pages[3].node.referenced);
+	/* It goes on where it stood. */
+	ck_assert_ptr_eq(clock_victim(&ring, always, 3), &pages[0].node);
 }
 END_TEST
 
@@ -159,6 +174,7 @@ int main(void)
 	tcase_add_test(tc, lru_and_opt_do_better_with_four_frames);
 	tcase_add_test(tc, no_policy_beats_opt_and_the_clock_keeps_its_ring);
 	tcase_add_test(tc, the_hand_passes_over_what_may_not_go);
+	tcase_add_test(tc, the_hand_stops_when_it_was_told_to);
 	suite_add_tcase(s, tc);
 	srunner_run_all(sr, CK_NORMAL);
 	failed = srunner_ntests_failed(sr);

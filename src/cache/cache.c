@@ -15,6 +15,7 @@ static int shard_init(struct cache *c, struct shard *s)
 	os_cond_init(&s->changed);
 	for (unsigned i = 0; i < NR_DIRTY_CLASSES; i++)
 		list_init(&s->dirty[i]);
+	list_init(&s->writeback);
 	return s->hash ? 0 : -ENOMEM;
 }
 
@@ -31,7 +32,7 @@ static void shard_fini(struct shard *s)
 {
 	os_mutex_lock(&s->lock);
 	for (;;) {
-		struct clock_node *node = clock_victim(&s->clock, any_frame);
+		struct clock_node *node = clock_victim(&s->clock, any_frame, UINT64_MAX);
 		struct frame *f;
 
 		if (!node)
@@ -118,6 +119,10 @@ void cache_free(struct cache *c)
 
 void cache_set_freezer(struct cache *c, void (*freeze)(void *arg), void (*thaw)(void *arg), void *arg)
 {
+	LOCK_GUARD(&c->flusher_lock);
+
+	while (c->nr_passes > 0)
+		os_cond_wait(&c->flusher_done, &c->flusher_lock);
 	c->freeze = freeze;
 	c->thaw = thaw;
 	c->freeze_arg = arg;
@@ -130,17 +135,22 @@ uint32_t cache_block_bytes(const struct cache *c)
 
 /* Single blocks -------------------------------------------------------------------- */
 
-/* BUSY frame, no lock held: read when it is new, check as kind, ready. */
+/*
+ * A BUSY frame, no lock held: read when it is new, checked as kind, ready. One that fails its
+ * check goes, so that the next one reads it again, unless others hold it: for them it stays
+ * what it was.
+ */
 static int fill_frame(struct cache *c, struct shard *s, struct frame *f, bool read, const struct cache_kind *kind,
 		      const void *arg)
 {
-	int err = 0;
+	int err = 0, read_err = 0;
+	bool drop;
 
 	if (read) {
 		struct iovec iov = { f->buf.data, c->block_bytes };
 		struct blk_io io = { .dev = c->dev, .op = BLK_READ, .sect = block_sect(c, f->buf.pblk), .iov = &iov, .nr_iov = 1 };
 
-		err = blk_run(&io, 1);
+		err = read_err = blk_run(&io, 1);
 		atomic_fetch_add_explicit(&c->nr_blocks_read, 1, memory_order_relaxed);
 		atomic_fetch_add_explicit(&c->nr_read_batches, 1, memory_order_relaxed);
 	}
@@ -149,7 +159,8 @@ static int fill_frame(struct cache *c, struct shard *s, struct frame *f, bool re
 	os_mutex_lock(&s->lock);
 	if (!err)
 		f->kind = kind;
-	frame_ready(s, f, err);
+	drop = err && f->nr_pins == 1 && !(f->flags & (FRAME_DIRTY | FRAME_WRITEBACK));
+	frame_ready(s, f, drop ? err : read_err);
 	if (err)
 		frame_unpin(s, f);
 	os_mutex_unlock(&s->lock);
@@ -177,7 +188,7 @@ int cache_get(struct cache *c, pblk_t pblk, const struct cache_kind *kind, const
 		frame_wait(s, f, FRAME_BUSY);
 		s->nr_hits++;
 		if (f->flags & FRAME_UNHASHED || !kind || f->kind == kind) {
-			/* Whoever read it met an error, or checked it for us as well. */
+			/* Whoever read it met an error, or also checked it for us. */
 			err = f->flags & FRAME_UNHASHED ? f->err : 0;
 			if (err)
 				frame_unpin(s, f);
@@ -208,7 +219,7 @@ int cache_get_new(struct cache *c, pblk_t pblk, const struct cache_kind *kind, s
 	os_mutex_lock(&s->lock);
 	while ((f = frame_find(s, pblk))) {
 		frame_pin(s, f);
-		frame_wait(s, f, FRAME_BUSY | FRAME_WRITEBACK);
+		frame_wait(s, f, FRAME_BUSY | FRAME_INPLACE);
 		if (!(f->flags & FRAME_UNHASHED))
 			break;
 		frame_unpin(s, f);	/* gone meanwhile: look again */
@@ -252,7 +263,7 @@ void cache_mark_dirty(struct cache_buf *b)
 	assert(f->nr_pins > 0);
 	/* One that was forgotten while pinned has no place on the device any more. */
 	if (!(f->flags & FRAME_UNHASHED))
-		frame_set_dirty(s, f, true);
+		dirty_counted(f->cache, true, frame_set_dirty(s, f, true, cache_now_msec()));
 	os_mutex_unlock(&s->lock);
 	cache_dirtied(f->cache);
 }
@@ -299,7 +310,7 @@ void cache_drop_clean(struct cache *c)
 		LOCK_GUARD(&c->shards[i].lock);
 
 		/* The first round clears reference bits, the second takes what the first spared. */
-		shard_evict(&c->shards[i], UINT64_MAX);
+		shard_evict(&c->shards[i], UINT64_MAX, UINT64_MAX);
 	}
 }
 

@@ -29,9 +29,10 @@ void clock_remove(struct clock_ring *ring, struct clock_node *node)
 	node->next = node->prev = NULL;
 }
 
-struct clock_node *clock_victim(struct clock_ring *ring, bool (*may_evict)(const struct clock_node *node))
+struct clock_node *clock_victim(struct clock_ring *ring, bool (*may_evict)(const struct clock_node *node),
+				uint64_t max_steps)
 {
-	for (uint64_t left = 2 * ring->nr_nodes; left > 0; left--) {
+	for (uint64_t left = MIN(2 * ring->nr_nodes, max_steps); left > 0; left--) {
 		struct clock_node *node = ring->hand;
 
 		ring->hand = node->next;

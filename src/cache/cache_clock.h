@@ -34,9 +34,10 @@ static inline void clock_touch(struct clock_node *node)
 }
 
 /*
- * The next victim, still in the ring, or NULL when two rounds found none. may_evict says
- * whether a node can go; one that cannot is passed over and keeps its bit.
+ * The next victim, still in the ring, or NULL when two rounds, or max_steps of the hand, found
+ * none. may_evict says whether a node can go; one that cannot is passed over and keeps its bit.
  */
-struct clock_node *clock_victim(struct clock_ring *ring, bool (*may_evict)(const struct clock_node *node));
+struct clock_node *clock_victim(struct clock_ring *ring, bool (*may_evict)(const struct clock_node *node),
+				uint64_t max_steps);
 
 #endif

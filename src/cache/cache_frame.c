@@ -14,11 +14,9 @@ uint32_t cache_now_msec(void)
 /* Neighbours in a run lie in neighbouring buckets: one cache line serves eight of them. */
 static struct frame **bucket_of(struct shard *s, pblk_t pblk)
 {
-	const uint64_t run = (pblk >> CACHE_RUN_SHIFT) / CACHE_NR_SHARDS;
-	const uint64_t mixed = run * 0x9e3779b97f4a7c15u >> 20;
 	const uint64_t low = pblk & ((1u << CACHE_RUN_SHIFT) - 1);
 
-	return &s->hash[(mixed << CACHE_RUN_SHIFT | low) & s->hash_mask];
+	return &s->hash[(run_hash(pblk) >> 36 << CACHE_RUN_SHIFT | low) & s->hash_mask];
 }
 
 struct frame *frame_find(struct shard *s, pblk_t pblk)
@@ -72,9 +70,9 @@ static bool may_evict(const struct clock_node *node)
 }
 
 /* A clean frame out of hash and ring, ready to be used again; NULL when every one is needed. */
-static struct frame *take_victim(struct shard *s)
+static struct frame *take_victim(struct shard *s, uint64_t max_steps)
 {
-	struct clock_node *node = clock_victim(&s->clock, may_evict);
+	struct clock_node *node = clock_victim(&s->clock, may_evict, max_steps);
 	struct frame *f;
 
 	if (!node)
@@ -86,13 +84,13 @@ static struct frame *take_victim(struct shard *s)
 	return f;
 }
 
-uint64_t shard_evict(struct shard *s, uint64_t nr)
+uint64_t shard_evict(struct shard *s, uint64_t nr, uint64_t max_steps)
 {
 	uint64_t done = 0;
 	struct frame *f;
 
 	assert_held(&s->lock);
-	while (done < nr && (f = take_victim(s))) {
+	while (done < nr && (f = take_victim(s, max_steps))) {
 		frame_free(f);
 		done++;
 	}
@@ -112,6 +110,7 @@ static struct frame *frame_fresh(struct cache *c)
 	}
 	f->cache = c;
 	list_init(&f->dirty_link);
+	list_init(&f->writeback_link);
 	atomic_fetch_add_explicit(&c->nr_frames, 1, memory_order_relaxed);
 	return f;
 }
@@ -127,10 +126,10 @@ static struct frame *frame_take(struct cache *c, struct shard *s)
 	struct frame *f = NULL;
 
 	if (nr_frames(c) >= c->max_frames)
-		f = take_victim(s);
+		f = take_victim(s, CACHE_HAND_STEPS);
 	if (!f)
 		f = frame_fresh(c);
-	return f ? f : take_victim(s);
+	return f ? f : take_victim(s, UINT64_MAX);	/* no memory: search harder */
 }
 
 struct frame *frame_new(struct cache *c, struct shard *s, pblk_t pblk)
@@ -173,7 +172,7 @@ void frame_unpin(struct shard *s, struct frame *f)
 		frame_free(f);
 	/* What the cache grew beyond its size (C6) it gives back as soon as frames can go again. */
 	if (unlikely(nr_frames(c) > c->max_frames))
-		shard_evict(s, 1);
+		shard_evict(s, 1, CACHE_HAND_STEPS);
 }
 
 void frame_unhash(struct shard *s, struct frame *f)
@@ -187,21 +186,25 @@ void frame_unhash(struct shard *s, struct frame *f)
 		frame_free(f);
 }
 
-void frame_set_dirty(struct shard *s, struct frame *f, bool meta)
+bool frame_set_dirty(struct shard *s, struct frame *f, bool meta, uint32_t now_msec)
 {
-	const unsigned class = meta ? DIRTY_META : DIRTY_DATA;
-
 	assert_held(&s->lock);
 	if (f->flags & FRAME_DIRTY) {
 		if (!meta == !(f->flags & FRAME_META))
-			return;
+			return false;
 		frame_clear_dirty(f);	/* the block changed its use */
 	}
 	f->flags |= FRAME_DIRTY;
 	f->flags = meta ? f->flags | FRAME_META : f->flags & ~FRAME_META;
-	f->dirtied_msec = cache_now_msec();
-	list_add_tail(&s->dirty[class], &f->dirty_link);
-	atomic_fetch_add_explicit(&f->cache->nr_dirty[class], 1, memory_order_relaxed);
+	f->dirtied_msec = now_msec;
+	list_add_tail(&s->dirty[meta ? DIRTY_META : DIRTY_DATA], &f->dirty_link);
+	return true;
+}
+
+void dirty_counted(struct cache *c, bool meta, unsigned nr)
+{
+	if (nr)
+		atomic_fetch_add_explicit(&c->nr_dirty[meta ? DIRTY_META : DIRTY_DATA], nr, memory_order_relaxed);
 }
 
 void frame_clear_dirty(struct frame *f)
@@ -217,11 +220,15 @@ void frame_clear_dirty(struct frame *f)
 void frame_wait(struct shard *s, struct frame *f, unsigned flags)
 {
 	assert(f->nr_pins > 0);
-	while (f->flags & flags) {
-		s->nr_waiting++;
-		os_cond_wait(&s->changed, &s->lock);
-		s->nr_waiting--;
-	}
+	while (f->flags & flags)
+		shard_wait(s);
+}
+
+void shard_wait(struct shard *s)
+{
+	s->nr_waiting++;
+	os_cond_wait(&s->changed, &s->lock);
+	s->nr_waiting--;
 }
 
 void shard_wake(struct shard *s)
@@ -234,11 +241,9 @@ void frame_ready(struct shard *s, struct frame *f, int err)
 {
 	assert_held(&s->lock);
 	f->flags &= ~FRAME_BUSY;
-	if (err && !(f->flags & FRAME_UNHASHED)) {
+	if (err) {
 		f->err = err;
-		/* A dirty frame that fails a later check keeps its place: its bytes are still to be written. */
-		if (!(f->flags & (FRAME_DIRTY | FRAME_WRITEBACK)))
-			frame_unhash(s, f);
+		frame_unhash(s, f);
 	}
 	shard_wake(s);
 }

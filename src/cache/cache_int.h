@@ -3,20 +3,31 @@
  *
  *	cache.c         a cache's life, single blocks, forgetting
  *	cache_frame.c   frames: hash, allocation, eviction
- *	cache_run.c     many blocks at once: reads in one batch, file writes
- *	cache_flush.c   write-back: collect, sort, write; throttle; the thread
+ *	cache_run.c     many blocks at once, read in one batch
+ *	cache_write.c   file data: write_begin, write_end
+ *	cache_collect.c which blocks are dirty
+ *	cache_flush.c   write-back: claim, copy or take in place, write, release
+ *	cache_thread.c  the write-back thread and the throttle
  *	cache_clock.c   the eviction policy alone
  *	cache_text.c    printing and checking
  *
  * A frame's states (all under its shard's lock):
  *
  *	absent --get--> BUSY --read, check--> valid --dirtied--> DIRTY --flush--> WRITEBACK --> valid
- *	                  |                     ^                  ^                  |
- *	                  +--failed--> unhashed |                  +---failed (C5)----+
+ *	                  |                                        ^                  |
+ *	                  +--failed--> unhashed                    +---failed (C5)----+
  *	                     (freed at its last put)
  *
- * BUSY: one thread reads, checks or initialises it; the others wait on the shard's condition.
- * A frame dirtied during WRITEBACK is DIRTY and WRITEBACK at once (C4).
+ * BUSY: its bytes are being read, checked or initialised; who wants them waits on the shard's
+ * condition. A new frame of cache_write_begin() is BUSY until the write ends: nobody sees
+ * what was in that memory before.
+ * WRITEBACK: a write is under way, from a copy, or with INPLACE from the frame itself; only
+ * then do those who want to change bytes wait (C3). A frame dirtied during WRITEBACK is DIRTY
+ * and WRITEBACK at once (C4).
+ *
+ * Waits never form a circle: a thread that has made frames BUSY to read them, or WRITEBACK,
+ * waits for nothing but the device until they are not. One that fills frames (BUSY until
+ * cache_write_end) waits only for those two. Flushes wait for writers holding no frame.
  */
 #ifndef OSFS_CACHE_CACHE_INT_H
 #define OSFS_CACHE_CACHE_INT_H
@@ -39,6 +50,9 @@ enum {
 	CACHE_BACKGROUND_PERCENT = 10,	/* the thread starts writing above */
 	CACHE_WRITEBACK_MSEC = 5000,
 	CACHE_BATCH_BYTES = 8 << 20,	/* most that one write batch carries */
+	CACHE_COPY_BYTES = 2 << 20,	/* most metadata in it: it is copied while handles are frozen */
+	CACHE_YOUNG_MSEC = 1000,	/* a growing stripe is left alone so long */
+	CACHE_HAND_STEPS = 256,		/* the hand moves at most so far for one frame */
 };
 
 enum frame_flag {
@@ -48,20 +62,23 @@ enum frame_flag {
 	FRAME_WRITEBACK	= 1 << 3,
 	FRAME_UNHASHED	= 1 << 4,	/* read or check failed, or forgotten while pinned */
 	FRAME_WRITE_FAILED = 1 << 5,	/* C5 */
+	FRAME_INPLACE	= 1 << 6,	/* the WRITEBACK under way reads the frame's own bytes */
 };
 
+/* What a hit touches comes first. */
 struct frame {
 	struct cache_buf buf;		/* what users see; first */
-	struct cache *cache;		/* [const] */
 	struct frame *hash_next;	/* [shard] */
-	struct clock_node clock;	/* [shard] */
-	struct list dirty_link;		/* [shard] in shard->dirty by time while FRAME_DIRTY */
+	struct cache *cache;		/* [const] */
 	const struct cache_kind *kind;	/* [shard] checked as; NULL: not checked */
 	uint32_t nr_pins;		/* [shard] */
 	uint16_t nr_writers;		/* [shard] between cache_write_begin and _end */
 	uint16_t flags;			/* [shard] enum frame_flag */
-	int err;			/* [shard] of an unhashed frame */
+	struct clock_node clock;	/* [shard] */
+	struct list dirty_link;		/* [shard] in shard->dirty by time while FRAME_DIRTY */
+	struct list writeback_link;	/* [shard] in shard->writeback while FRAME_WRITEBACK */
 	uint32_t dirtied_msec;		/* [shard] when it became dirty; wraps */
+	int err;			/* [shard] of an unhashed frame */
 };
 
 enum { DIRTY_META, DIRTY_DATA, NR_DIRTY_CLASSES };
@@ -74,6 +91,7 @@ struct shard {
 	uint64_t hash_mask;		/* [const] */
 	struct clock_ring clock;	/* [lock] */
 	struct list dirty[NR_DIRTY_CLASSES];	/* [lock] oldest first */
+	struct list writeback;		/* [lock] */
 	uint64_t nr_hits, nr_misses, nr_evictions, nr_pinned, nr_writeback;	/* [lock] */
 } __attribute__((aligned(64)));
 
@@ -90,17 +108,18 @@ struct cache {
 	atomic_uint_fast64_t nr_frames, nr_dirty[NR_DIRTY_CLASSES];
 	atomic_uint_fast64_t nr_blocks_read, nr_read_batches, nr_blocks_written, nr_write_batches, nr_throttled;
 
-	void (*freeze)(void *arg);	/* [const after cache_set_freezer] */
-	void (*thaw)(void *arg);
-	void *freeze_arg;
-
 	os_mutex flusher_lock;		/* RANK_FLUSHER */
 	os_cond flusher_wake, flusher_done;
 	bool flusher_stop;		/* [flusher_lock] */
-	atomic_bool flusher_kicked;	/* there is work before the next tick */
-	pthread_t flusher;
+	int round_err;			/* [flusher_lock] of the thread's last round */
 	int error;			/* [flusher_lock] C5 */
-	atomic_uint_fast64_t nr_failed;	/* frames with FRAME_WRITE_FAILED */
+	unsigned nr_passes;		/* [flusher_lock] that write now; the freezer changes when there is none */
+	void (*freeze)(void *arg);	/* [const during a pass] */
+	void (*thaw)(void *arg);
+	void *freeze_arg;
+	atomic_bool flusher_kicked;	/* there is work before the next tick */
+	atomic_uint_fast64_t nr_failed;	/* frames with FRAME_WRITE_FAILED; changes under their shard's lock */
+	pthread_t flusher;
 
 	struct shard shards[CACHE_NR_SHARDS];
 };
@@ -110,9 +129,15 @@ static inline struct frame *frame_of(struct cache_buf *b)
 	return container_of(b, struct frame, buf);
 }
 
+/* Runs are scattered: group-sized strides would all meet in one shard otherwise. */
+static inline uint64_t run_hash(pblk_t pblk)
+{
+	return (pblk >> CACHE_RUN_SHIFT) * 0x9e3779b97f4a7c15u;
+}
+
 static inline struct shard *shard_of(struct cache *c, pblk_t pblk)
 {
-	return &c->shards[(pblk >> CACHE_RUN_SHIFT) % CACHE_NR_SHARDS];
+	return &c->shards[(run_hash(pblk) >> 32) % CACHE_NR_SHARDS];
 }
 
 /* How many blocks from pblk on, at most nr, lie in pblk's shard in one piece. */
@@ -128,6 +153,17 @@ static inline sect_t block_sect(const struct cache *c, pblk_t pblk)
 	return pblk * c->sects_per_block;
 }
 
+/* One more block at the end of io; memory that goes on where the last entry ends joins it. */
+static inline void iov_append(struct blk_io *io, void *data, uint32_t len_bytes)
+{
+	struct iovec *last = io->nr_iov ? &io->iov[io->nr_iov - 1] : NULL;
+
+	if (last && (char *)last->iov_base + last->iov_len == data)
+		last->iov_len += len_bytes;
+	else
+		io->iov[io->nr_iov++] = (struct iovec){ data, len_bytes };
+}
+
 uint32_t cache_now_msec(void);
 
 /* cache_frame.c; shard locked unless said otherwise ------------------------------- */
@@ -139,27 +175,59 @@ void frame_pin(struct shard *s, struct frame *f);
 void frame_unpin(struct shard *s, struct frame *f);
 /* No longer found; freed now when it is not pinned, else at its last put. Not dirty, not in write-back. */
 void frame_unhash(struct shard *s, struct frame *f);
-void frame_set_dirty(struct shard *s, struct frame *f, bool meta);
+/* True when it was not dirty before: the caller counts it (dirty_counted) before it unlocks. */
+bool frame_set_dirty(struct shard *s, struct frame *f, bool meta, uint32_t now_msec);
+void dirty_counted(struct cache *c, bool meta, unsigned nr);
 void frame_clear_dirty(struct frame *f);
 /* Waits until none of flags is set. The frame must be pinned. */
 void frame_wait(struct shard *s, struct frame *f, unsigned flags);
 /* BUSY ends: well (err 0), or the frame is unhashed with err. Wakes waiters. */
 void frame_ready(struct shard *s, struct frame *f, int err);
+void shard_wait(struct shard *s);	/* for any change; spurious wake-ups */
 void shard_wake(struct shard *s);
-/* Evicts up to nr clean frames of the shard and frees them; returns how many. */
-uint64_t shard_evict(struct shard *s, uint64_t nr);
-/* A block's memory outside any frame (bounce of a metadata copy). No lock needed. NULL: none. */
+/* Evicts up to nr clean frames of the shard and frees them; returns how many. The hand moves max_steps at most for each. */
+uint64_t shard_evict(struct shard *s, uint64_t nr, uint64_t max_steps);
+/* A block's memory outside any frame (a copy of metadata). No lock needed. NULL: none. */
 void *block_alloc(struct cache *c);
 void block_free(struct cache *c, void *data);
 
-/* cache_run.c ------------------------------------------------------------------------ */
-/* Reads the BUSY frames, sorted by block, in one batch and marks them ready. No lock held. First error. */
-int cache_read_frames(struct cache *c, struct frame **frames, unsigned nr);
+/* cache_collect.c ---------------------------------------------------------------------- */
+
+/* One dirty block: its number, whether it became dirty just now, whether it is metadata. Sorts by block. */
+typedef uint64_t dirty_key;
+
+static inline dirty_key key_of(pblk_t pblk, bool young, bool meta) { return pblk << 2 | young << 1 | meta; }
+static inline pblk_t key_pblk(dirty_key k) { return k >> 2; }
+static inline bool key_is_young(dirty_key k) { return k & 2; }
+static inline bool key_is_meta(dirty_key k) { return k & 1; }
+
+/* Numbers of blocks that were dirty at one time. They may be clean, or gone, when they are come to. */
+struct snapshot {
+	dirty_key *keys;
+	size_t nr, cap;
+};
+
+/* Start with { 0 }. */
+MUST_CHECK int snapshot_add(struct snapshot *sn, dirty_key k);
+void snapshot_sort(struct snapshot *sn);
+void snapshot_fini(struct snapshot *sn);
+/* Blocks of a class, dirty since min_age_msec or longer. */
+MUST_CHECK int snapshot_class(struct cache *c, struct snapshot *sn, unsigned class, uint32_t min_age_msec);
+/* Blocks under write-back: a flush has to wait for them. */
+MUST_CHECK int snapshot_writeback(struct cache *c, struct snapshot *sn);
+/* Both of a range. */
+MUST_CHECK int snapshot_range(struct cache *c, struct snapshot *sn, pblk_t pblk, uint64_t nr);
 
 /* cache_flush.c ------------------------------------------------------------------------ */
+/* One pass over a sorted snapshot. What could not be written now goes to left (may be NULL). First error. */
+int cache_write_pass(struct cache *c, const struct snapshot *sn, struct snapshot *left);
+
+/* cache_thread.c ------------------------------------------------------------------------ */
 int cache_flusher_start(struct cache *c);
 void cache_flusher_stop(struct cache *c);
 /* Tells the thread when there is enough to write. No lock held. */
 void cache_dirtied(struct cache *c);
+/* Those who are throttled look again. */
+void cache_tell_throttled(struct cache *c);
 
 #endif

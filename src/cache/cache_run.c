@@ -3,13 +3,13 @@
  *
  * Frames are claimed shard by shard, 64 blocks to a lock. What is missing is entered as
  * BUSY and read in one batch afterwards; only then does the caller wait for frames that
- * others are reading. In that order two callers never wait for each other.
+ * others are reading or filling. In that order two callers never wait for each other.
  */
 #include <stdlib.h>
 
 #include "cache/cache_int.h"
 
-enum { SMALL_RUN = 64 };
+enum { SMALL_RUN = 64, READAHEAD_BYTES = 4 << 20 };
 
 /* Adjacent blocks become one request, adjacent memory one iovec entry. */
 static unsigned build_reads(struct cache *c, struct frame **frames, unsigned nr, struct blk_io *ios, struct iovec *iov)
@@ -21,14 +21,14 @@ static unsigned build_reads(struct cache *c, struct frame **frames, unsigned nr,
 
 		if (!joins)
 			ios[nr_ios++] = (struct blk_io){ .dev = c->dev, .op = BLK_READ,
-				.sect = block_sect(c, frames[i]->buf.pblk), .iov = &iov[i] };
-		iov[i] = (struct iovec){ frames[i]->buf.data, c->block_bytes };
-		ios[nr_ios - 1].nr_iov++;
+				.sect = block_sect(c, frames[i]->buf.pblk), .iov = &iov[i] };	/* room for all that may join */
+		iov_append(&ios[nr_ios - 1], frames[i]->buf.data, c->block_bytes);
 	}
 	return nr_ios;
 }
 
-int cache_read_frames(struct cache *c, struct frame **frames, unsigned nr)
+/* Reads the BUSY frames in one batch and marks them ready. No lock held. First error. */
+static int read_frames(struct cache *c, struct frame **frames, unsigned nr)
 {
 	struct iovec iov_small[SMALL_RUN], *iov = iov_small;
 	struct blk_io ios_small[SMALL_RUN], *ios = ios_small;
@@ -76,44 +76,49 @@ struct claim {
 	bool must_wait;		/* some are busy in another thread's hands */
 };
 
-static int claim_run(struct cache *c, pblk_t pblk, uint32_t nr, struct cache_buf **bufs, struct claim *cl)
+/* Pins part blocks of one shard, locked. Returns how many; fewer: no memory. */
+static uint32_t claim_part(struct cache *c, struct shard *s, pblk_t pblk, uint32_t part, struct cache_buf **bufs,
+			   struct claim *cl)
 {
-	uint32_t done = 0;
+	uint32_t nr_missing = 0, i;
 
-	while (done < nr) {
-		const uint32_t part = shard_run(pblk + done, nr - done);
-		struct shard *s = shard_of(c, pblk + done);
-		uint32_t nr_missing = 0;
+	assert_held(&s->lock);
+	for (i = 0; i < part; i++) {
+		struct frame *f = frame_find(s, pblk + i);
 
-		os_mutex_lock(&s->lock);
-		for (uint32_t i = 0; i < part; i++) {
-			struct frame *f = frame_find(s, pblk + done + i);
-
-			if (likely(f != NULL)) {
-				frame_pin(s, f);
-				cl->must_wait |= f->flags & FRAME_BUSY;
-			} else {
-				f = frame_new(c, s, pblk + done + i);
-				if (!f) {
-					os_mutex_unlock(&s->lock);
-					/* The caller undoes what is claimed so far. */
-					bufs[done + i] = NULL;
-					return -ENOMEM;
-				}
-				cl->missing[cl->nr_missing++] = f;
-				nr_missing++;
-			}
-			bufs[done + i] = &f->buf;
+		if (likely(f != NULL)) {
+			frame_pin(s, f);
+			cl->must_wait |= (f->flags & FRAME_BUSY) != 0;
+		} else {
+			f = frame_new(c, s, pblk + i);
+			if (!f)
+				break;
+			cl->missing[cl->nr_missing++] = f;
+			nr_missing++;
 		}
-		s->nr_misses += nr_missing;
-		s->nr_hits += part - nr_missing;
-		os_mutex_unlock(&s->lock);
-		done += part;
+		bufs[i] = &f->buf;
 	}
-	return 0;
+	s->nr_misses += nr_missing;
+	s->nr_hits += i - nr_missing;
+	return i;
 }
 
-/* After our own reads: the frames that others were reading. */
+static uint32_t claim_run(struct cache *c, pblk_t pblk, uint32_t nr, struct cache_buf **bufs, struct claim *cl)
+{
+	uint32_t done = 0, part, taken = 0;
+
+	for (part = 0; done < nr && taken == part; done += taken) {
+		struct shard *s = shard_of(c, pblk + done);
+
+		part = shard_run(pblk + done, nr - done);
+		os_mutex_lock(&s->lock);
+		taken = claim_part(c, s, pblk + done, part, bufs + done, cl);
+		os_mutex_unlock(&s->lock);
+	}
+	return done;
+}
+
+/* After our own reads: the frames that others were reading or filling. */
 static int wait_ready(struct cache *c, struct cache_buf **bufs, unsigned nr)
 {
 	int err = 0;
@@ -151,7 +156,7 @@ void cache_put_many(struct cache_buf **bufs, unsigned nr)
 static int finish_claim(struct cache *c, struct claim *cl, struct cache_buf **bufs, unsigned nr, int err)
 {
 	if (cl->nr_missing > 0) {
-		const int read_err = cache_read_frames(c, cl->missing, cl->nr_missing);
+		const int read_err = read_frames(c, cl->missing, cl->nr_missing);
 
 		err = err ? err : read_err;
 	}
@@ -160,15 +165,6 @@ static int finish_claim(struct cache *c, struct claim *cl, struct cache_buf **bu
 	if (err)
 		cache_put_many(bufs, nr);
 	return err;
-}
-
-static uint32_t count_claimed(struct cache_buf **bufs, uint32_t nr)
-{
-	uint32_t n = 0;
-
-	while (n < nr && bufs[n])
-		n++;
-	return n;
 }
 
 int cache_get_runs(struct cache *c, const struct cache_run *runs, unsigned nr_runs, struct cache_buf **bufs)
@@ -186,8 +182,10 @@ int cache_get_runs(struct cache *c, const struct cache_run *runs, unsigned nr_ru
 			return -ENOMEM;
 	}
 	for (unsigned i = 0; !err && i < nr_runs; i++) {
-		err = claim_run(c, runs[i].pblk, runs[i].nr, bufs + claimed, &cl);
-		claimed += err ? count_claimed(bufs + claimed, runs[i].nr) : runs[i].nr;
+		const uint32_t taken = claim_run(c, runs[i].pblk, runs[i].nr, bufs + claimed, &cl);
+
+		err = taken < runs[i].nr ? -ENOMEM : 0;
+		claimed += taken;
 	}
 	err = finish_claim(c, &cl, bufs, claimed, err);
 	if (cl.missing != missing_small)
@@ -195,132 +193,48 @@ int cache_get_runs(struct cache *c, const struct cache_run *runs, unsigned nr_ru
 	return err;
 }
 
-void cache_readahead(struct cache *c, pblk_t pblk, uint32_t nr)
+/* Of nr blocks the ones that are not there, pinned and BUSY; what others read or have is left to them. */
+static unsigned claim_missing(struct cache *c, pblk_t pblk, uint32_t nr, struct frame **missing)
 {
-	struct cache_buf *bufs[SMALL_RUN];
-
-	while (nr > 0) {
-		const struct cache_run run = { pblk, MIN(nr, (uint32_t)SMALL_RUN) };
-
-		if (cache_get_runs(c, &run, 1, bufs) == 0)
-			cache_put_many(bufs, run.nr);
-		pblk += run.nr;
-		nr -= run.nr;
-	}
-}
-
-/* Writing ----------------------------------------------------------------------------- */
-
-/* Frames that need no reading are taken at once: the caller, or a memset here, fills them. */
-static int begin_part(struct cache *c, struct shard *s, pblk_t pblk, uint32_t nr, enum cache_write_mode mode,
-		      struct cache_buf **bufs)
-{
-	assert_held(&s->lock);
-	for (uint32_t i = 0; i < nr; i++) {
-		struct frame *f;
-
-		while ((f = frame_find(s, pblk + i))) {
-			frame_pin(s, f);
-			frame_wait(s, f, FRAME_BUSY | FRAME_WRITEBACK);
-			if (!(f->flags & FRAME_UNHASHED))
-				break;
-			frame_unpin(s, f);
-		}
-		if (f) {
-			s->nr_hits++;
-		} else {
-			f = frame_new(c, s, pblk + i);
-			if (!f) {
-				bufs[i] = NULL;
-				return -ENOMEM;
-			}
-			s->nr_misses++;
-			f->flags &= ~FRAME_BUSY;
-		}
-		f->kind = NULL;
-		f->nr_writers++;
-		bufs[i] = &f->buf;
-		if (mode == CACHE_FRESH)
-			memset(f->buf.data, 0, c->block_bytes);
-	}
-	return 0;
-}
-
-static void undo_begin(struct cache *c, struct cache_buf **bufs, uint32_t nr)
-{
-	for (uint32_t i = 0; i < nr; i++) {
-		struct shard *s = shard_of(c, bufs[i]->pblk);
-
-		os_mutex_lock(&s->lock);
-		frame_of(bufs[i])->nr_writers--;
-		shard_wake(s);
-		frame_unpin(s, frame_of(bufs[i]));
-		os_mutex_unlock(&s->lock);
-	}
-}
-
-/* Part of each block will stay: read first, then the write-back in flight is waited for. */
-static int begin_update(struct cache *c, pblk_t pblk, uint32_t nr, struct cache_buf **bufs)
-{
-	const struct cache_run run = { pblk, nr };
-	const int err = cache_get_runs(c, &run, 1, bufs);
-
-	if (err)
-		return err;
-	for (uint32_t i = 0; i < nr; i++) {
-		struct shard *s = shard_of(c, pblk + i);
-		struct frame *f = frame_of(bufs[i]);
-
-		os_mutex_lock(&s->lock);
-		frame_wait(s, f, FRAME_WRITEBACK);
-		f->kind = NULL;
-		f->nr_writers++;
-		os_mutex_unlock(&s->lock);
-	}
-	return 0;
-}
-
-int cache_write_begin(struct cache *c, pblk_t pblk, uint32_t nr, enum cache_write_mode mode, struct cache_buf **bufs)
-{
+	unsigned nr_missing = 0;
 	uint32_t done = 0;
 
-	if (mode == CACHE_UPDATE)
-		return begin_update(c, pblk, nr, bufs);
 	while (done < nr) {
 		const uint32_t part = shard_run(pblk + done, nr - done);
 		struct shard *s = shard_of(c, pblk + done);
-		int err;
+		LOCK_GUARD(&s->lock);
 
-		os_mutex_lock(&s->lock);
-		err = begin_part(c, s, pblk + done, part, mode, bufs + done);
-		os_mutex_unlock(&s->lock);
-		if (err) {
-			undo_begin(c, bufs, done + count_claimed(bufs + done, part));
-			return err;
+		for (uint32_t i = 0; i < part; i++) {
+			struct frame *f = frame_find(s, pblk + done + i) ? NULL : frame_new(c, s, pblk + done + i);
+
+			if (f)
+				missing[nr_missing++] = f;
 		}
 		done += part;
 	}
-	return 0;
+	return nr_missing;
 }
 
-void cache_write_end(struct cache *c, struct cache_buf **bufs, unsigned nr)
+void cache_readahead(struct cache *c, pblk_t pblk, uint32_t nr)
 {
-	unsigned i = 0;
+	const uint64_t most = MIN((uint64_t)READAHEAD_BYTES / c->block_bytes, c->max_frames / 4);
+	const uint64_t nr_blocks = blk_nr_sects(c->dev) / c->sects_per_block;
+	struct frame *missing_small[SMALL_RUN], **missing = missing_small;
+	unsigned nr_missing;
 
-	while (i < nr) {
-		struct shard *s = shard_of(c, bufs[i]->pblk);
-
-		os_mutex_lock(&s->lock);
-		do {
-			struct frame *f = frame_of(bufs[i]);
-
-			f->nr_writers--;
-			if (likely(!(f->flags & FRAME_UNHASHED)))
-				frame_set_dirty(s, f, false);
-			frame_unpin(s, f);
-		} while (++i < nr && shard_of(c, bufs[i]->pblk) == s);
-		shard_wake(s);
-		os_mutex_unlock(&s->lock);
-	}
-	cache_dirtied(c);
+	if (pblk >= nr_blocks)
+		return;
+	nr = (uint32_t)MIN((uint64_t)nr, most);
+	nr = (uint32_t)MIN((uint64_t)nr, nr_blocks - pblk);
+	if (nr > SMALL_RUN)
+		missing = malloc(nr * sizeof(*missing));
+	if (!missing)
+		return;
+	nr_missing = claim_missing(c, pblk, nr, missing);
+	if (nr_missing > 0)
+		(void)read_frames(c, missing, nr_missing);
+	for (unsigned i = 0; i < nr_missing; i++)
+		cache_put(&missing[i]->buf);
+	if (missing != missing_small)
+		free(missing);
 }
