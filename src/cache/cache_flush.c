@@ -197,10 +197,10 @@ static void release_frame(struct cache *c, struct frame *f, int err)
 {
 	const pblk_t pblk = f->buf.pblk;
 	struct shard *s = shard_of(c, pblk);
-	const bool meta = f->flags & FRAME_META;
-	bool had_failed;
+	bool had_failed, meta;
 
 	os_mutex_lock(&s->lock);
+	meta = f->flags & FRAME_META;
 	had_failed = f->flags & FRAME_WRITE_FAILED;
 	f->flags &= ~(FRAME_WRITEBACK | FRAME_INPLACE | FRAME_WRITE_FAILED);
 	list_del(&f->writeback_link);
