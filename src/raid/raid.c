@@ -41,7 +41,9 @@ static void run_sorted(struct raid *r, enum blk_op op, struct blk_io **ios, unsi
 		return;
 	}
 	r->level->write(r, &b);
-	raid_write_end(r);
+	err = raid_write_end(r);
+	if (err)
+		raid_batch_set(&b, err);
 }
 
 /* The levels work in whole sectors of each iovec. */
@@ -128,14 +130,14 @@ static void run_kind(struct raid *r, enum blk_op op, struct blk_io **ios, unsign
 
 static int run_range(struct raid *r, const struct blk_io *io)
 {
-	int err = raid_write_begin(r);
+	int err = raid_write_begin(r), end_err;
 
 	if (err)
 		return err;
 	err = io->op == BLK_ZERO ? r->level->zero(r, io->sect, io->nr_sects, io->flags)
 				 : r->level->discard(r, io->sect, io->nr_sects);
-	raid_write_end(r);
-	return err;
+	end_err = raid_write_end(r);
+	return err ? err : end_err;
 }
 
 struct flush_arg {

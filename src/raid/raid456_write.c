@@ -9,7 +9,7 @@
  *
  * S6  Parity on the disks agrees with the data whenever the stripe is not locked.
  * S7  A member whose write failed is faulty in the others' superblocks before the
- *     batch gets its results; beyond the tolerance the batch gets -EIO.
+ *     batch gets its results; beyond the tolerance raid_write_end() says -EIO.
  */
 #include <assert.h>
 
@@ -268,8 +268,6 @@ static void stripe_write(struct raid_window *w, struct raid_stripe *st)
 
 static void window_write(struct raid_window *w)
 {
-	struct raid *r = w->r;
-
 	w->run->failed = band_read_failed;
 	for (unsigned i = 0; i < w->nr_stripes; i++) {
 		struct raid_stripe *st = w->stripes[i];
@@ -292,10 +290,9 @@ static void window_write(struct raid_window *w)
 
 	for (unsigned i = 0; i < w->nr_stripes; i++) {
 		struct raid_stripe *st = w->stripes[i];
-		int err = atomic_load(&r->failed) ? -EIO : st->err;
 
-		for (unsigned p = 0; err && p < st->nr_pieces; p++)
-			raid_piece_fail(w->b, &st->pieces[p], err);
+		for (unsigned p = 0; st->err && p < st->nr_pieces; p++)
+			raid_piece_fail(w->b, &st->pieces[p], st->err);
 	}
 }
 

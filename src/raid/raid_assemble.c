@@ -410,6 +410,8 @@ static int assemble(struct assembly *a, struct blk_dev **devs, unsigned nr)
 	blk_set_optimal_bytes(&r->dev, r->level->optimal_bytes(&r->geom));
 	raid_regions_shift(r);
 	tell(a);
+	if (r->resync_sect != MD_SECT_MAX && r->read_only)
+		log_warn("array %s was not stopped cleanly; being read-only it is not resynchronised", blk_name(&r->dev));
 	if (r->resync_sect != MD_SECT_MAX && !r->read_only)
 		err = raid_resync(r);
 	return err;

@@ -107,6 +107,7 @@ struct raid {
 
 	atomic_bool active;		/* superblocks say that writes may be under way */
 	atomic_bool failed;		/* beyond the level's tolerance: no more writes */
+	atomic_bool updating;		/* states have changed that superblocks do not say yet (S7) */
 	atomic_uint_fast64_t nr_writes;	/* ever begun */
 	atomic_uint nr_writers;		/* under way */
 
@@ -203,9 +204,12 @@ void raid_missing_get(const struct raid *r, bool *missing);
 bool raid_is_degraded(const struct raid *r);
 /* Writes all superblocks from the array's state. Error: no member could be written. */
 MUST_CHECK int raid_sb_update_locked(struct raid *r);
-/* Between these the array is active. -EIO: it has failed. */
+/*
+ * Between these the array is active. No result is given out before the end (S7).
+ * -EIO: it has failed; what was written meanwhile cannot be relied on either.
+ */
 MUST_CHECK int raid_write_begin(struct raid *r);
-void raid_write_end(struct raid *r);
+MUST_CHECK int raid_write_end(struct raid *r);
 /* Superblocks clean when no write is under way; flushes first. */
 int raid_mark_clean(struct raid *r);
 

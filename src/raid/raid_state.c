@@ -9,6 +9,11 @@
  * raid_write_begin() counts the writer and then looks whether the array is active;
  * raid_mark_clean() takes active away and then looks whether there are writers: in
  * any order one of the two sees the other.
+ *
+ * Another writer may find a member faulty, leave it out and be done while the
+ * superblocks are still being written. So updating is set before the state changes,
+ * and raid_write_end() waits for the update that it sees under way; failed is set
+ * by the end of it, so that who left out one member too many is told there.
  */
 #include <time.h>
 
@@ -133,6 +138,7 @@ int raid_sb_update_locked(struct raid *r)
 	unsigned nr_failed, nr_good;
 
 	assert_held(&r->lock);
+	atomic_store(&r->updating, true);
 	/* Who could not be written is faulty, and the others have to say so too. */
 	do {
 		struct raid_sb_state st = {
@@ -147,6 +153,7 @@ int raid_sb_update_locked(struct raid *r)
 	raid_missing_get(r, missing);
 	if (!r->level->can_run(&r->geom, missing))
 		atomic_store(&r->failed, true);
+	atomic_store(&r->updating, false);
 	return nr_good ? 0 : -EIO;
 }
 
@@ -171,9 +178,10 @@ static void member_fail_locked(struct raid *r, unsigned slot, sect_t member_sect
 		r->resync_sect = 0;
 		return;
 	}
-	atomic_store(&m->state, RAID_FAULTY);
+	atomic_store(&r->updating, true);
 	if (!can_run)
 		atomic_store(&r->failed, true);
+	atomic_store(&m->state, RAID_FAULTY);
 	log_error("%s: slot %u of array %s: write at data sector %" PRIu64 " failed: %s; set faulty, %s",
 		  member_name(r, slot), slot, blk_name(&r->dev), member_sect, strerror(-err),
 		  can_run ? "the array goes on degraded" : "the array has failed and takes no more writes");
@@ -224,9 +232,14 @@ int raid_write_begin(struct raid *r)
 	return err;
 }
 
-void raid_write_end(struct raid *r)
+int raid_write_end(struct raid *r)
 {
+	if (unlikely(atomic_load(&r->updating))) {
+		os_mutex_lock(&r->lock);
+		os_mutex_unlock(&r->lock);
+	}
 	atomic_fetch_sub(&r->nr_writers, 1);
+	return atomic_load(&r->failed) ? -EIO : 0;
 }
 
 static int flush_all(struct raid *r)
