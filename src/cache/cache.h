@@ -6,14 +6,16 @@
  *           Between get and put the block is pinned: not evicted, its address does not change.
  *           Metadata: change bytes only inside a journal handle, between jnl_get_write()
  *           and jnl_dirty(); the journal tells the cache.
- *           File data: cache_write_begin(), copy, cache_write_end(), under the inode's lock.
+ *           File data: cache_write_begin(), copy, cache_write_end(), under the inode's lock;
+ *           in between the thread only fills what it began, and waits for nothing.
  * Threads:  any thread may call. Takes RANK_SHARD, and holds it for no I/O. cache_throttle and
  *           the flush calls may wait for I/O and for open handles: call them with no handle open.
  * Errors:   -EIO (or what the device said) read failed, -EUCLEAN a block failed its check,
  *           -ENOMEM.
  *
  * Promises:
- *   C1  One frame per block; it is found, read and checked by one thread, others wait for it.
+ *   C1  One frame per block; it is found, read, checked or first filled by one thread, others
+ *       wait for it. Nobody sees what was in a frame's memory before.
  *   C2  A pinned, dirty, or under-write-back frame is never evicted.
  *   C3  The bytes handed to the device do not change while a write runs: file data waits in
  *       cache_write_begin() for the write-back of that frame; metadata is copied first, while
@@ -41,8 +43,9 @@ struct cache_buf {
 };
 
 /*
- * What a block is to be. check() runs once, when the block is first read as this kind, before
- * anyone sees it: 0 or -EUCLEAN (it logs block, field, value). arg is from the caller of
+ * What a block is to be. check() runs once, when the block is first got as this kind, before
+ * anyone sees it as such: 0 or -EUCLEAN (it logs block, field, value). A block that fails is
+ * read again next time, unless others hold it: theirs it stays. arg is from the caller of
  * cache_get (an inode for checksums, or NULL), owner from cache_opts. NULL kind: no check.
  */
 struct cache_kind {
@@ -64,7 +67,10 @@ MUST_CHECK int cache_new(const struct cache_opts *o, struct cache **out);
 /* Stops the thread. Dirty frames are dropped (flush before). Asserts that nothing is pinned. */
 void cache_free(struct cache *c);
 
-/* The journal registers how to stop handles while metadata is copied for write-back (C3). */
+/*
+ * The journal registers how to stop handles while metadata is copied for write-back (C3);
+ * NULL ends that. Waits for flushes that are under way: call it with no handle open.
+ */
 void cache_set_freezer(struct cache *c, void (*freeze)(void *arg), void (*thaw)(void *arg), void *arg);
 
 /* One block, read and checked when it is not there. */
@@ -76,7 +82,7 @@ void cache_put(struct cache_buf *b);	/* NULL is fine */
 static inline void cache_put_cleanup(struct cache_buf **b) { cache_put(*b); }
 #define CLEANUP_BUF __attribute__((cleanup(cache_put_cleanup)))
 
-/* Reads what is missing of nr blocks in one batch, pins nothing, ignores errors. */
+/* Reads what is missing of nr blocks (4 MiB at most) in one batch, pins nothing, ignores errors. */
 void cache_readahead(struct cache *c, pblk_t pblk, uint32_t nr);
 
 /* File data, in runs. bufs has room for all blocks of all runs, in order. */
@@ -94,7 +100,10 @@ enum cache_write_mode {
 	CACHE_UPDATE,		/* part will be overwritten: read first when missing */
 	CACHE_FRESH,		/* newly allocated block, part will be written: zeroed */
 };
-/* Pins nr blocks for writing; waits for their write-back; until the end they are not written out. */
+/*
+ * Pins nr blocks for writing; waits while they are being written out; until the end they are
+ * not. Who gets a block that was not there before waits until the end. All or nothing.
+ */
 MUST_CHECK int cache_write_begin(struct cache *c, pblk_t pblk, uint32_t nr, enum cache_write_mode mode,
 				 struct cache_buf **bufs);
 /* The bytes are there: frames are dirty file data and unpinned. */
@@ -114,7 +123,10 @@ MUST_CHECK int cache_flush_range(struct cache *c, pblk_t pblk, uint64_t nr);
 enum { CACHE_META = 1, CACHE_DATA = 2 };
 /* Writes everything of these classes that was dirty at the call, and waits. No blk_flush. */
 MUST_CHECK int cache_flush(struct cache *c, unsigned classes);
-/* Waits while more is dirty than the limit. Call before an operation that dirties, with no handle open. */
+/*
+ * Waits while more is dirty than the limit. Call before an operation that dirties, with no handle
+ * open. Does not wait while write-back fails: look at cache_error() before dirtying more.
+ */
 void cache_throttle(struct cache *c);
 /* The oldest write-back error that still stands, or 0. */
 int cache_error(struct cache *c);

@@ -39,6 +39,26 @@ void snapshot_sort(struct snapshot *sn)
 		qsort(sn->keys, sn->nr, sizeof(sn->keys[0]), compare_keys);
 }
 
+void snapshot_defer_tails(struct snapshot *sn, uint32_t stripe_blocks)
+{
+	size_t kept = 0, run = 0;
+
+	if (stripe_blocks < 2)
+		return;
+	for (size_t i = 0; i < sn->nr; i++) {
+		const pblk_t next = key_pblk(sn->keys[i]) + 1;
+
+		sn->keys[kept++] = sn->keys[i];
+		run++;
+		if (i + 1 < sn->nr && key_pblk(sn->keys[i + 1]) == next)
+			continue;
+		if (run > stripe_blocks && key_is_young(sn->keys[i]))
+			kept -= next % stripe_blocks;
+		run = 0;
+	}
+	sn->nr = kept;
+}
+
 int snapshot_class(struct cache *c, struct snapshot *sn, unsigned class, uint32_t min_age_msec)
 {
 	const uint32_t now = cache_now_msec(), young = MIN(c->opts.writeback_msec, (uint32_t)CACHE_YOUNG_MSEC);

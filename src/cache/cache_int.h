@@ -211,6 +211,11 @@ struct snapshot {
 MUST_CHECK int snapshot_add(struct snapshot *sn, dirty_key k);
 void snapshot_sort(struct snapshot *sn);
 void snapshot_fini(struct snapshot *sn);
+/*
+ * Takes the last, still growing stripe of each long run out of a sorted snapshot: its other
+ * blocks are likely to come soon, and whole stripes are written without reading.
+ */
+void snapshot_defer_tails(struct snapshot *sn, uint32_t stripe_blocks);
 /* Blocks of a class, dirty since min_age_msec or longer. */
 MUST_CHECK int snapshot_class(struct cache *c, struct snapshot *sn, unsigned class, uint32_t min_age_msec);
 /* Blocks under write-back: a flush has to wait for them. */

@@ -17,31 +17,6 @@ static uint64_t nr_dirty_all(const struct cache *c)
 	return nr_dirty(c, DIRTY_META) + nr_dirty(c, DIRTY_DATA);
 }
 
-/*
- * Takes the last, still growing stripe of each long run out of a sorted snapshot: its
- * other blocks are likely to come soon, and whole stripes are written without reading.
- */
-static void defer_tails(const struct cache *c, struct snapshot *sn)
-{
-	const uint32_t stripe = c->optimal_blocks;
-	size_t kept = 0, run = 0;
-
-	if (stripe < 2)
-		return;
-	for (size_t i = 0; i < sn->nr; i++) {
-		const pblk_t next = key_pblk(sn->keys[i]) + 1;
-
-		sn->keys[kept++] = sn->keys[i];
-		run++;
-		if (i + 1 < sn->nr && key_pblk(sn->keys[i + 1]) == next)
-			continue;
-		if (run > stripe && key_is_young(sn->keys[i]))
-			kept -= next % stripe;
-		run = 0;
-	}
-	sn->nr = kept;
-}
-
 /* What is old; and, above the background limit, all file data (and metadata when that is what piles up). */
 static int background_round(struct cache *c)
 {
@@ -57,7 +32,7 @@ static int background_round(struct cache *c)
 	if (!err) {
 		snapshot_sort(&sn);
 		if (nr_dirty_all(c) < c->dirty_limit)
-			defer_tails(c, &sn);
+			snapshot_defer_tails(&sn, c->optimal_blocks);
 		err = cache_write_pass(c, &sn, NULL);
 	}
 	snapshot_fini(&sn);
@@ -126,9 +101,9 @@ void cache_tell_throttled(struct cache *c)
 
 void cache_throttle(struct cache *c)
 {
+	lock_dep_assert_below(RANK_HANDLE);
 	if (likely(nr_dirty_all(c) <= c->dirty_limit))
 		return;
-	lock_dep_assert_below(RANK_HANDLE);
 	atomic_fetch_add_explicit(&c->nr_throttled, 1, memory_order_relaxed);
 	if (!c->opts.background) {
 		/* C5: an error is remembered for those who ask. */

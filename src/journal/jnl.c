@@ -130,7 +130,7 @@ int jnl_begin(struct jnl *j, unsigned nr_credits, struct jnl_handle *h)
 	int err;
 
 	assert(!h->opened);
-	if (unlikely(atomic_load_explicit(&j->abort_err, memory_order_relaxed)))
+	if (unlikely(jnl_is_aborted(j)))
 		return -EROFS;
 	lock_dep_acquire(&j->handle_dep, 0, false);
 	h->jnl = j;
@@ -206,7 +206,7 @@ void jnl_forget(struct jnl_handle *h, pblk_t pblk, uint32_t nr)
 int jnl_commit_wait(struct jnl *j, jnl_tid tid)
 {
 	lock_dep_assert_below(RANK_HANDLE);
-	return j->ops->commit_wait(j, tid);
+	return jnl_is_aborted(j) ? -EROFS : j->ops->commit_wait(j, tid);
 }
 
 void jnl_abort(struct jnl *j, int err)
@@ -219,7 +219,7 @@ void jnl_abort(struct jnl *j, int err)
 
 bool jnl_is_aborted(const struct jnl *j)
 {
-	return atomic_load(&((struct jnl *)(uintptr_t)j)->abort_err) != 0;
+	return atomic_load_explicit(&j->abort_err, memory_order_relaxed) != 0;
 }
 
 int jnl_free(struct jnl *j)

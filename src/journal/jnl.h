@@ -51,7 +51,7 @@ struct jnl_handle {
 
 /* The null journal: no log; dirty metadata goes home by the cache's write-back. */
 MUST_CHECK int jnl_null_new(struct cache *c, struct blk_dev *dev, struct jnl **out);
-/* Everything committed and home; then freed. Returns the first error. */
+/* Everything committed and home, after an abort what can be; then freed. Returns the first error. j may be NULL. */
 int jnl_free(struct jnl *j);
 
 MUST_CHECK int jnl_begin(struct jnl *j, unsigned nr_credits, struct jnl_handle *h);
@@ -75,7 +75,10 @@ void jnl_dirty(struct jnl_handle *h, struct cache_buf *b);
 /* Metadata blocks were freed in this handle: never write them home, revoke them in the log. */
 void jnl_forget(struct jnl_handle *h, pblk_t pblk, uint32_t nr);
 
-/* Durable: transaction tid (and all before it). 0 as tid: everything up to now. No handle may be open. */
+/*
+ * Durable: transaction tid (and all before it). 0 as tid: everything up to now. Callers that come
+ * at one time share a commit. -EROFS after an abort. No handle may be open.
+ */
 MUST_CHECK int jnl_commit_wait(struct jnl *j, jnl_tid tid);
 /* From now on everything that writes gets -EROFS; the first err stays. */
 void jnl_abort(struct jnl *j, int err);

@@ -4,6 +4,7 @@
  * while one runs share the next one.
  *
  *   N1  A commit that begins after a handle ended covers that handle.
+ *   N2  Who waits for a commit learns of every error from that commit on.
  */
 #include <stdlib.h>
 
@@ -15,7 +16,8 @@ struct jnl_null {
 	os_cond done;
 	bool running;			/* [lock] a commit is under way */
 	uint64_t nr_begun, nr_done;	/* [lock] commits */
-	int err;			/* [lock] of the last one */
+	uint64_t failed;		/* [lock] the last one that failed; 0: none */
+	int err;			/* [lock] of that one */
 };
 
 static struct jnl_null *null_of(struct jnl *j)
@@ -47,7 +49,7 @@ static int null_commit_wait(struct jnl *j, jnl_tid tid)
 	uint64_t wanted;
 	int err;
 
-	(void)tid;
+	(void)tid;	/* every commit covers all that ended */
 	os_mutex_lock(&n->lock);
 	wanted = n->nr_begun + 1;	/* N1: one that is running may have begun too early for us */
 	while (n->nr_done < wanted) {
@@ -62,10 +64,13 @@ static int null_commit_wait(struct jnl *j, jnl_tid tid)
 		os_mutex_lock(&n->lock);
 		n->running = false;
 		n->nr_done = n->nr_begun;
-		n->err = err;
+		if (err) {
+			n->failed = n->nr_done;
+			n->err = err;
+		}
 		os_cond_broadcast(&n->done);
 	}
-	err = n->err;
+	err = n->failed >= wanted ? n->err : 0;
 	os_mutex_unlock(&n->lock);
 	return err;
 }
