@@ -39,6 +39,9 @@ struct fs_opts {
 	bool read_only;
 	enum fs_atime atime;
 	enum fs_errors errors;
+	void (*panic)(void *arg);	/* errors=panic: called once, after the filesystem became read-only; or NULL */
+	void *panic_arg;
+	bool use_reserved;	/* all writers may use the blocks reserved for root */
 	const char *last_mounted;	/* for s_last_mounted, or NULL */
 	/* The clock; NULL is the system's. Deterministic tests and mkfs give their own. */
 	struct timespec (*now)(void *arg);

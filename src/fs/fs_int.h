@@ -7,9 +7,9 @@
  *                                     data. Exclusive to change, shared to read. Several: by rising
  *                                     inode number (fs_lock_inodes).
  *   journal handle    RANK_HANDLE     begun after the inode locks, ended before they are dropped
+ *   fs->orphan_lock   FS_RANK_ORPHAN  takes the inodes' meta one by one: none is held when it is taken
  *   inode->meta       RANK_INO_STORE  scalar fields; held while they change and are stored. Key: inode number.
- *   bucket lock       RANK_INO_TABLE  the table of in-memory inodes
- *   fs->orphan_lock   RANK_ORPHAN
+ *   shard lock        RANK_INO_TABLE  the table of in-memory inodes
  *   group->lock       RANK_GROUP      bitmaps and counts of one group. Key: group number.
  *   fs->super_lock    RANK_SUPER
  *
@@ -37,24 +37,50 @@
 #include "fs/fs.h"
 #include "journal/jnl.h"
 
-enum { FS_INODE_BUCKETS = 4096 };
+enum { FS_RANK_ORPHAN = RANK_INO_STORE - 1 };
+
+/* fs_group.checked: what has been seen of a group's bitmaps, in memory only. */
+enum {
+	FS_GROUP_BLOCKS_SEEN = 1, FS_GROUP_BLOCKS_BAD = 2,	/* bad: logged, never used again */
+	FS_GROUP_INODES_SEEN = 4, FS_GROUP_INODES_BAD = 8,
+};
 
 struct fs_group {
 	os_mutex lock;			/* RANK_GROUP, key: number */
 	uint32_t nr;			/* [const] */
 	pblk_t block_bitmap, inode_bitmap, inode_table;	/* [const] */
 	uint32_t nr_blocks;		/* [const] the last group is shorter */
-	uint32_t free_blocks, free_inodes, used_dirs, itable_unused;	/* [lock] */
+	/* Change with lock held; may be looked at without, to choose a group. */
+	atomic_uint free_blocks, free_inodes, used_dirs;
+	atomic_uint longest_run;	/* no run of free blocks is longer; looked at without lock, too */
+	uint32_t itable_unused;		/* [lock] */
 	uint16_t flags;			/* [lock] EXT_BG_* */
+	uint16_t checked;		/* [lock] FS_GROUP_* */
+	uint32_t block_bitmap_csum, inode_bitmap_csum;	/* [lock] as in the descriptor */
 	uint32_t block_hint, inode_hint;	/* [lock] no free bit before it */
+	atomic_uint readahead;		/* the window of the inode table that was read ahead last, plus one */
+	struct list reservations;	/* [lock] of struct fs_reservation, in no order */
 };
 
-/* Blocks set aside in memory for a growing file, so that several files do not interleave. */
+/*
+ * Blocks set aside in memory for a growing file, so that several files do not interleave:
+ * others do not take them while there are other free blocks. Nothing is counted as used.
+ * It lies within one group.
+ */
 struct fs_reservation {
-	struct list link;		/* [super_lock] in fs->reservations, by first block */
-	pblk_t first;			/* [super_lock] */
-	uint32_t nr;			/* [super_lock] 0: none */
+	struct list link;		/* [group lock] in the group's list; by itself while nr is 0 */
+	pblk_t first;			/* [group lock; the owner alone writes] */
+	uint32_t nr;			/* [group lock; the owner alone writes] 0: none */
+	uint32_t ahead;			/* [inode lock] how long the last one was made */
 };
+
+/* A run of blocks that hold metadata of fixed place: superblocks, descriptors, bitmaps, inode tables. */
+struct fs_zone {
+	pblk_t first;
+	uint64_t nr;
+};
+
+struct fs_icache;			/* fs_icache.c */
 
 struct fs {
 	struct blk_dev *dev;
@@ -62,13 +88,17 @@ struct fs {
 	struct jnl *jnl;
 	struct alloc *alloc;
 	struct fs_opts opts;		/* [const] */
-	bool read_only;			/* [atomic] set at open or by errors= */
+	atomic_bool read_only;		/* set at open or by errors= */
+	bool opened_rw;			/* [const after open] the superblock says "mounted" and must be told of the end */
+	bool was_valid;			/* [const after open] the last mount had ended cleanly */
+	bool was_clean;			/* [const after open] and had met no errors */
 	/* Geometry: [const after open] */
 	uint32_t block_bytes, block_shift;
 	uint32_t ptrs_per_block_shift;	/* block pointers in an indirect block: 1 << this */
 	uint64_t nr_blocks;
 	uint32_t first_data_block, blocks_per_group, inodes_per_group, nr_groups;
 	uint32_t nr_inodes, first_ino;
+	uint32_t itable_blocks;		/* of one group */
 	uint32_t inode_bytes, desc_bytes, want_extra_isize;
 	uint32_t groups_per_flex_shift;
 	uint32_t compat, incompat, ro_compat;
@@ -79,21 +109,22 @@ struct fs {
 	uint64_t max_file_bytes;	/* of an indirect-mapped file */
 	uint64_t overhead_blocks;	/* for statfs f_blocks as the kernel has it (minixdf off) */
 	struct fs_group *groups;	/* [const] */
+	struct fs_zone *zones;		/* [const] sorted, apart from each other */
+	uint32_t nr_zones;
 
 	os_mutex super_lock;		/* RANK_SUPER */
 	struct ext_disk_super super;	/* [super_lock] as last written, but for the counters */
-	struct list reservations;	/* [super_lock] of struct fs_reservation */
+	struct cache_buf *super_buf;	/* [const] the block it lies in, pinned; contents change under super_lock */
+	uint64_t start_written_bytes;	/* [const after open] of the device, at the mount; for s_kbytes_written */
 	struct rng rng;			/* [super_lock] */
 	int first_error;		/* [super_lock] */
 	atomic_uint_fast64_t free_blocks, free_inodes;	/* sums over the groups */
 
 	os_mutex rename_lock;		/* RANK_RENAME */
-	os_mutex orphan_lock;		/* RANK_ORPHAN: s_last_orphan and the i_dtime chain */
+	os_mutex orphan_lock;		/* FS_RANK_ORPHAN: s_last_orphan and the i_dtime chain */
 	struct list orphans;		/* [orphan_lock] in-memory inodes on the disk's list, first first */
 
-	struct slab *inode_slab;
-	struct fs_inode_bucket *buckets;	/* FS_INODE_BUCKETS; fs_icache.c */
-	atomic_uint_fast64_t nr_cached_inodes;
+	struct fs_icache *icache;
 };
 
 /* Where a run of a file's blocks lies. */
@@ -107,10 +138,11 @@ struct fs_inode {
 	/* The table of inodes (fs_icache.c) */
 	struct fs *fs;			/* [const] */
 	ino_nr_t ino;			/* [const] */
-	struct list hash_link;		/* [bucket] */
-	struct list idle_link;		/* [bucket] on the bucket's idle list while nr_pins and nr_refs are 0 */
-	uint32_t nr_pins;		/* [bucket] fs_iget() minus fs_iput() */
-	uint64_t nr_refs;		/* [bucket] the caller's memory of it (fs_lookup … fs_forget) */
+	struct fs_inode *hash_next;	/* [shard] */
+	struct list idle_link;		/* [shard] on one of the shard's idle lists while nr_pins is 0 */
+	uint32_t nr_pins;		/* [shard] fs_iget() minus fs_iput() */
+	int load_err;			/* [shard] > 0 while it is being read; < 0: it could not be */
+	uint64_t nr_refs;		/* [shard] the caller's memory of it (fs_lookup … fs_forget) */
 
 	os_rwlock lock;			/* RANK_INODE, key: ino */
 	os_mutex meta;			/* RANK_INO_STORE, key: ino */
@@ -129,14 +161,14 @@ struct fs_inode {
 	struct timespec atime, mtime, ctime, crtime;
 	uint64_t version;
 	uint32_t block[EXT_NR_BLOCK];	/* [lock] host order: map, or raw bytes (see fs_inode_block_bytes) */
-	bool atime_dirty;		/* [meta] newer than on disk (lazy) */
+	atomic_bool atime_dirty;	/* newer than on disk (lazy); set under meta */
 	bool on_orphan_list;		/* [orphan_lock] */
 	struct list orphan_link;	/* [orphan_lock] */
 	uint32_t csum_seed;		/* [const] crc32c(crc32c(fs seed, ino), generation) */
 
 	const struct fs_map_ops *map;	/* [lock] NULL: contents are in the inode or it has none */
 	struct fs_extent last_map;	/* [meta] the last extent found; nr 0: none */
-	struct fs_reservation resv;	/* [lock] owner; the list by super_lock */
+	struct fs_reservation resv;
 	uint64_t dirty_from, dirty_to;	/* [meta] bytes written since the last fsync; from >= to: none */
 	lblk_t dir_hint;		/* [lock] linear directories: first block that may have room */
 };
@@ -157,54 +189,92 @@ uint32_t fs_random(struct fs *fs);
  * errors= policy carried out. The line has been logged by the one who knew. Returns err.
  */
 int fs_damaged(struct fs *fs, ino_nr_t ino, pblk_t pblk, int err);
-/* Writes the in-memory superblock into its block, inside a handle (credits: 1). */
+/* Writes the in-memory superblock, with the counters of now, into its block, inside a handle (credits: 1). */
 MUST_CHECK int fs_super_store(struct jnl_handle *h, struct fs *fs);
 /* -EROFS when nothing may be written, else 0. First line of everything that changes something. */
 MUST_CHECK int fs_writable(struct fs *fs);
 
+/* fs_super_check.c: checks fs->super, sets the geometry and, where the features ask for it, read_only. */
+MUST_CHECK int fs_super_check(struct fs *fs);
+
 /* fs_features.c: what we have, what is read-only, what is refused -------------------- */
-/* Decides by sb's features: 0; 0 with *read_only set, after a message; -EOPNOTSUPP after one. */
-MUST_CHECK int fs_features_check(const struct ext_disk_super *sb, bool want_write, bool *read_only);
+/* Decides by sb's features: 0; 0 with *read_only set, after a message with name; -EOPNOTSUPP after one. */
+MUST_CHECK int fs_features_check(const struct ext_disk_super *sb, const char *name, bool want_write,
+				 bool *read_only);
 
 /* fs_group.c: descriptors and bitmap blocks ------------------------------------------ */
-MUST_CHECK int fs_groups_load(struct fs *fs);
+MUST_CHECK int fs_groups_load(struct fs *fs);	/* and the zones */
 void fs_groups_free(struct fs *fs);
 /* Writes a group's descriptor into its block. group->lock held. Credits: 1. */
 MUST_CHECK int fs_group_store(struct jnl_handle *h, struct fs *fs, struct fs_group *g);
 /* The bitmap block, checked, and initialised when the group was EXT_BG_*_UNINIT. group->lock held. */
 MUST_CHECK int fs_group_block_bitmap(struct fs *fs, struct fs_group *g, struct cache_buf **out);
 MUST_CHECK int fs_group_inode_bitmap(struct fs *fs, struct fs_group *g, struct cache_buf **out);
+/* A bit of the bitmap changed: checksum, flags and counts go to the descriptor. Both: group->lock held. */
+MUST_CHECK int fs_group_block_bitmap_dirty(struct jnl_handle *h, struct fs *fs, struct fs_group *g,
+					   struct cache_buf *b);
+MUST_CHECK int fs_group_inode_bitmap_dirty(struct jnl_handle *h, struct fs *fs, struct fs_group *g,
+					   struct cache_buf *b);
+/* Are the EXT_BG_* flags and itable_unused in force? */
+static inline bool fs_has_group_csum(const struct fs *fs)
+{
+	return fs->ro_compat & (EXT_RO_COMPAT_METADATA_CSUM | EXT_RO_COMPAT_GDT_CSUM);
+}
 bool fs_group_has_super(const struct fs *fs, uint32_t group);
+/* The block that holds a group's descriptor, and the place in it. */
+pblk_t fs_group_desc_block(const struct fs *fs, uint32_t group, uint32_t *off_bytes);
 static inline pblk_t fs_group_first_block(const struct fs *fs, uint32_t group)
 {
 	return (pblk_t)group * fs->blocks_per_group + fs->first_data_block;
 }
+static inline struct fs_group *fs_group_of_block(const struct fs *fs, pblk_t pblk)
+{
+	return &fs->groups[(pblk - fs->first_data_block) / fs->blocks_per_group];
+}
+static inline struct fs_group *fs_group_of_inode(const struct fs *fs, ino_nr_t ino)
+{
+	return &fs->groups[(ino - 1) / fs->inodes_per_group];
+}
+/* fs_zone.c: where the fixed metadata lies. */
+MUST_CHECK int fs_zones_load(struct fs *fs);	/* from the groups' locations; -EUCLEAN when two overlap */
+/* Descriptor blocks (copies and reserved ones too) right behind the place of the superblock in a group. */
+uint32_t fs_group_nr_desc_blocks(const struct fs *fs, uint32_t group);
+/* Calls fn for each part of a zone that lies in the blocks [first, first + nr). */
+void fs_zones_in(const struct fs *fs, pblk_t first, uint64_t nr, void (*fn)(void *arg, pblk_t pblk, uint64_t nr),
+		 void *arg);
 /* Is nr blocks from pblk inside the device and clear of superblocks, descriptors, bitmaps, inode tables? */
 bool fs_data_blocks_ok(const struct fs *fs, pblk_t pblk, uint64_t nr);
 
-/* fs_balloc.c: blocks ------------------------------------------------------------------
- * Credits of both: fs_credits_alloc / fs_credits_free below.
- */
+/* fs_balloc.c: blocks ------------------------------------------------------------------ */
+enum {
+	FS_CREDITS_ALLOC = 2,		/* fs_blocks_alloc: one group's bitmap and descriptor */
+	FS_CREDITS_FREE_GROUP = 2,	/* fs_blocks_free: the same, for each group that the blocks lie in */
+};
 /*
- * Up to want contiguous blocks at goal or near it (0: near the inode's group); *got >= 1.
- * Takes from the inode's reservation and renews it when for_data. Adds to the inode's nr_sects
- * in memory (the caller stores the inode). privileged: may use the blocks reserved for root.
- * -ENOSPC. inode->lock held exclusively.
+ * Up to want contiguous blocks at goal or near it (0: near the inode's group); *got >= 1, all
+ * in one group. With for_data the blocks behind are reserved, the more the longer the file grows
+ * in sequence. Adds to the inode's nr_sects in memory (takes meta; the caller stores the inode).
+ * The blocks reserved for root are given out with fs_opts.use_reserved only. -ENOSPC.
+ * inode->lock held exclusively.
  */
 MUST_CHECK int fs_blocks_alloc(struct jnl_handle *h, struct fs_inode *inode, pblk_t goal, uint32_t want,
 			       bool for_data, pblk_t *pblk, uint32_t *got);
-/* Frees and takes off nr_sects. metadata: also jnl_forget; data: cache_forget. */
+/*
+ * Frees and takes off nr_sects (takes meta). metadata: also jnl_forget; data: cache_forget.
+ * -EUCLEAN, and nothing done, when the blocks are not all data blocks; blocks that are free
+ * already are logged and left.
+ */
 MUST_CHECK int fs_blocks_free(struct jnl_handle *h, struct fs_inode *inode, pblk_t pblk, uint32_t nr,
 			      bool metadata);
 void fs_reservation_drop(struct fs_inode *inode);	/* inode->lock held exclusively */
 /* Where to start for an inode that has no block yet. */
 pblk_t fs_blocks_goal(struct fs_inode *inode);
 
-/* fs_ialloc.c: inode numbers ------------------------------------------------------------ */
+/* fs_ialloc.c, fs_ialloc_group.c: inode numbers ------------------------------------------------------------ */
 /*
  * A new inode, in memory, pinned and exclusively known to the caller, marked used on disk and
  * initialised (mode, owner by cred and the setgid rule of dir, times, generation, extra_isize,
- * csum seed); nlink 0, not stored yet: the caller fills it in and calls fs_inode_store().
+ * csum seed, map); nlink 0, not stored yet: the caller fills it in and calls fs_inode_store().
  * Directories are spread over groups, files lie near their directory.
  */
 MUST_CHECK int fs_inode_alloc(struct jnl_handle *h, struct fs_inode *dir, const struct fs_cred *cred, uint32_t mode,
@@ -214,9 +284,16 @@ MUST_CHECK int fs_inode_free(struct jnl_handle *h, struct fs_inode *inode);
 
 /* fs_icache.c: inodes in memory ---------------------------------------------------------- */
 MUST_CHECK int fs_icache_init(struct fs *fs);
+/* At the unmount: all references are void. Access times are stored, unlinked inodes destroyed. */
+void fs_icache_drain(struct fs *fs);
 void fs_icache_fini(struct fs *fs);
-/* Finds or reads inode ino and pins it. -ESTALE free inode, -EUCLEAN damaged or out of range. */
+/*
+ * Finds or reads inode ino and pins it. -ESTALE free inode, -EUCLEAN damaged or out of range.
+ * Call it with no handle open and no lock above RANK_INODE: it may store others' access times.
+ */
 MUST_CHECK int fs_iget(struct fs *fs, ino_nr_t ino, struct fs_inode **out);
+/* As fs_iget, and an inode without links that the disk's orphan list names is had, too. */
+MUST_CHECK int fs_iget_orphan(struct fs *fs, ino_nr_t ino, struct fs_inode **out);
 /* Unpins. The last one of an unlinked inode without references destroys its contents: call it with no
  * lock and no handle. NULL is fine. */
 void fs_iput(struct fs_inode *inode);
@@ -226,12 +303,17 @@ static inline void fs_iput_cleanup(struct fs_inode **i) { fs_iput(*i); }
 void fs_inode_ref(struct fs_inode *inode);
 /* A new inode enters the table (fs_inode_alloc). Pinned once. -ENOMEM. */
 MUST_CHECK int fs_icache_new(struct fs *fs, ino_nr_t ino, struct fs_inode **out);
+/* Unpins a new inode whose making failed: it is forgotten, its number is free already. NULL is fine. */
+void fs_icache_abandon(struct fs_inode *inode);
+/* Stores the access times that are newer than on disk. No lock, no handle. */
+MUST_CHECK int fs_icache_store_atimes(struct fs *fs);
+void fs_icache_count(struct fs *fs, uint64_t *nr_cached, uint64_t *nr_referenced);
 /* Locks up to 4 inodes exclusively by rising number; NULLs and doubles are skipped. */
 void fs_lock_inodes(struct fs_inode **inodes, unsigned nr);
 void fs_unlock_inodes(struct fs_inode **inodes, unsigned nr);
 
 /* fs_inode.c: disk inode and memory inode ----------------------------------------------- */
-MUST_CHECK int fs_inode_load(struct fs_inode *inode);
+MUST_CHECK int fs_inode_load(struct fs_inode *inode, bool orphan_too);
 /* All fields into the inode table block, checksum too. inode->meta held. Credits: 1. */
 MUST_CHECK int fs_inode_store(struct jnl_handle *h, struct fs_inode *inode);
 /* The block of the inode table that holds it, and the inode's bytes in it. */
@@ -242,9 +324,15 @@ void fs_inode_attr(struct fs_inode *inode, struct fs_attr *out);	/* takes meta *
 /* i_block as bytes: fast symlinks, inline data, device numbers. Conversion from/to the disk is verbatim. */
 void fs_inode_block_bytes_get(const struct fs_inode *inode, uint8_t out[static EXT_INLINE_BYTES]);
 void fs_inode_block_bytes_set(struct fs_inode *inode, const uint8_t in[static EXT_INLINE_BYTES]);
+/* Device number, where the format has it in i_block. */
+uint64_t fs_inode_rdev(const struct fs_inode *inode);
+void fs_inode_set_rdev(struct fs_inode *inode, uint64_t rdev);
 /* Sets mtime and ctime (or ctime only) to now. meta held. */
 void fs_inode_touch(struct fs_inode *inode, bool mtime);
-/* Puts on / takes off the on-disk orphan list. Credits: 3 (superblock, this inode, the neighbour). */
+/*
+ * fs_orphan.c: puts on / takes off the on-disk orphan list and stores the inode; what is so
+ * already is left. No meta held. Credits: FS_CREDITS_ORPHAN (superblock, this inode, the neighbour).
+ */
 MUST_CHECK int fs_orphan_add(struct jnl_handle *h, struct fs_inode *inode);
 MUST_CHECK int fs_orphan_del(struct jnl_handle *h, struct fs_inode *inode);
 /* At mount: finishes deletions and truncates that a crash left. */

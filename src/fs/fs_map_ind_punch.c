@@ -1,0 +1,179 @@
+/*
+ * fs_map_ind_punch.c: blocks of indirect maps are freed, and the map blocks that become empty.
+ *
+ * The range is gone through table by table. A step clears the pointers of one contiguous run and
+ * frees it; between any two steps the handle may be restarted, after the inode has been stored.
+ *
+ *   P1  A pointer is cleared in the handle that frees its block, before it (F3).
+ *   P2  Damage does not stop the work: a pointer to nowhere is cleared, the first -EUCLEAN
+ *       is returned at the end.
+ */
+#include "fs/fs_map.h"
+
+/* Steps between two restarts at most, so that a long punch does not hold off the writers of metadata. */
+enum { STEPS_A_HANDLE = 64 };
+
+struct punch {
+	struct jnl_handle *h;
+	struct fs_inode *inode;
+	unsigned nr_steps;
+	int damage;		/* 0 or the first -EUCLEAN */
+};
+
+/* Before each step: the handle has credits for it. */
+static int step_begin(struct punch *pu)
+{
+	const unsigned credits = fs_credits_punch_step(pu->inode);
+	int err;
+
+	/* The inode has to be storable after the step. */
+	if (++pu->nr_steps % STEPS_A_HANDLE && pu->h->nr_credits >= credits + FS_CREDITS_INODE + FS_CREDITS_ORPHAN)
+		return 0;
+	os_mutex_lock(&pu->inode->meta);
+	err = fs_inode_store(pu->h, pu->inode);
+	os_mutex_unlock(&pu->inode->meta);
+	if (err)
+		return err;
+	return jnl_restart(pu->h, fs_credits_punch(pu->inode));
+}
+
+static int step_free(struct punch *pu, pblk_t pblk, uint32_t nr, bool meta)
+{
+	const int err = fs_blocks_free(pu->h, pu->inode, pblk, nr, meta);
+
+	if (err != -EUCLEAN)
+		return err;
+	pu->damage = err;
+	return 0;
+}
+
+/* Contiguous pointers from slot on, below end. */
+static uint32_t run_length(const struct fs_inode *inode, const struct cache_buf *b, unsigned slot, unsigned end)
+{
+	const uint32_t first = ind_get(inode, b, slot);
+	unsigned n = 1;
+
+	while (slot + n < end && ind_get(inode, b, slot + n) == first + n)
+		n++;
+	return n;
+}
+
+/* Frees what the slots [slot, end) of one table point to. */
+static int punch_slots(struct punch *pu, struct cache_buf *b, const struct ind_path *p, unsigned end)
+{
+	struct fs_inode *inode = pu->inode;
+
+	for (unsigned slot = p->slot[p->depth]; slot < end;) {
+		const uint32_t first = ind_get(inode, b, slot);
+		uint32_t n, good;
+		int err;
+
+		if (!first) {
+			slot++;
+			continue;
+		}
+		n = run_length(inode, b, slot, end);
+		good = fs_map_trusted(inode->fs, first, n);
+		if (good == 0) {
+			if (!pu->damage)	/* a table of nonsense is told once */
+				pu->damage = fs_map_bad(inode, "pointer to data", p->depth, slot, first);
+			n = 1;
+		} else {
+			n = good;
+		}
+		err = step_begin(pu);
+		if (!err)
+			err = ind_set(pu->h, inode, b, slot, n, 0);	/* P1 */
+		if (!err && good > 0)
+			err = step_free(pu, first, n, ind_is_meta(inode));
+		if (err)
+			return err;
+		slot += n;
+	}
+	return 0;
+}
+
+static bool map_block_is_empty(const struct fs *fs, const struct cache_buf *b)
+{
+	const uint64_t *words = b->data;
+
+	for (uint32_t i = 0; i < fs->block_bytes / sizeof(*words); i++)
+		if (words[i])
+			return false;
+	return true;
+}
+
+/* Map blocks on the path that have become empty are unlinked from below and freed. */
+static int punch_empty(struct punch *pu, const struct ind_path *p, struct cache_buf *bufs[IND_MAX_DEPTH + 1])
+{
+	for (unsigned k = p->depth; k > 0 && map_block_is_empty(pu->inode->fs, bufs[k]); k--) {
+		int err = step_begin(pu);
+
+		if (!err)
+			err = ind_set(pu->h, pu->inode, bufs[k - 1], p->slot[k - 1], 1, 0);	/* P1 */
+		if (!err)
+			err = step_free(pu, bufs[k]->pblk, 1, true);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* The pointer at this level of the path leads nowhere: it is cleared (P2). */
+static int punch_bad_pointer(struct punch *pu, const struct ind_path *p, struct cache_buf *bufs[IND_MAX_DEPTH + 1],
+			     unsigned level)
+{
+	const int err = step_begin(pu);
+
+	pu->damage = -EUCLEAN;
+	return err ? err : ind_set(pu->h, pu->inode, bufs[level], p->slot[level], 1, 0);
+}
+
+/* First block behind the subtree below the path's pointer at level. */
+static lblk_t subtree_end(const struct fs *fs, const struct ind_path *p, lblk_t lblk, unsigned level)
+{
+	lblk_t into = 0;
+
+	for (unsigned k = level + 1; k <= p->depth; k++)
+		into += p->slot[k] * ind_span(fs, p->depth, k);
+	return lblk - into + ind_span(fs, p->depth, level);
+}
+
+/* One table's part of [*from, to), or a gap in the tree; *from moves behind it. */
+static int punch_table(struct punch *pu, lblk_t *from, lblk_t to)
+{
+	struct cache_buf *bufs[IND_MAX_DEPTH + 1];
+	struct ind_path p;
+	unsigned level;
+	int err;
+
+	if (!ind_path_of(pu->inode->fs, *from, &p)) {
+		*from = to;
+		return 0;
+	}
+	err = ind_descend(pu->inode, &p, bufs, &level);
+	if (err == -EUCLEAN)
+		err = punch_bad_pointer(pu, &p, bufs, level);
+	if (!err && level < p.depth) {
+		*from = subtree_end(pu->inode->fs, &p, *from, level);
+	} else if (!err) {
+		const uint32_t nr = (uint32_t)MIN((lblk_t)p.nr_left, to - *from);
+
+		err = punch_slots(pu, bufs[p.depth], &p, p.slot[p.depth] + nr);
+		if (!err)
+			err = punch_empty(pu, &p, bufs);
+		*from += nr;
+	}
+	ind_put(bufs);
+	return err;
+}
+
+int ind_punch(struct jnl_handle *h, struct fs_inode *inode, lblk_t from, lblk_t to)
+{
+	struct punch pu = { .h = h, .inode = inode };
+	int err = 0;
+
+	while (!err && from < to)
+		err = punch_table(&pu, &from, to);
+	return err ? err : pu.damage;
+}

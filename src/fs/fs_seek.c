@@ -1,0 +1,51 @@
+/* fs_seek.c: where data and holes of a file begin. */
+#include <unistd.h>
+
+#include "fs/fs_file.h"
+
+static int seek_mapped(struct fs_inode *inode, uint64_t off, bool want_data, uint64_t *out)
+{
+	const struct fs *fs = inode->fs;
+	const lblk_t end = fs_file_nr_lblks(inode);
+	lblk_t lblk = off >> fs->block_shift;
+
+	while (lblk < end) {
+		struct fs_extent e;
+		const int err = fs_map_find(inode, lblk, (uint32_t)MIN(end - lblk, (lblk_t)UINT32_MAX), &e);
+
+		if (err)
+			return err;
+		if ((e.pblk != 0) == want_data) {
+			*out = MAX(off, lblk << fs->block_shift);
+			return 0;
+		}
+		lblk += e.nr;
+	}
+	*out = inode->size_bytes;	/* the end counts as a hole */
+	return want_data ? -ENXIO : 0;
+}
+
+static int seek_locked(struct fs_inode *inode, uint64_t off, int whence, uint64_t *out)
+{
+	if (!S_ISREG(inode->mode) || (whence != SEEK_DATA && whence != SEEK_HOLE))
+		return -EINVAL;
+	if (off >= inode->size_bytes)
+		return -ENXIO;
+	if (!fs_inode_has_inline(inode))
+		return seek_mapped(inode, off, whence == SEEK_DATA, out);
+	*out = whence == SEEK_DATA ? off : inode->size_bytes;
+	return 0;
+}
+
+int fs_seek(struct fs *fs, ino_nr_t ino, uint64_t off_bytes, int whence, uint64_t *out)
+{
+	CLEANUP_INODE struct fs_inode *inode = NULL;
+	int err = fs_iget(fs, ino, &inode);
+
+	if (err)
+		return err;
+	os_rwlock_rdlock_key(&inode->lock, ino);
+	err = seek_locked(inode, off_bytes, whence, out);
+	os_rwlock_unlock(&inode->lock);
+	return err;
+}
