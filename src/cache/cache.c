@@ -270,11 +270,15 @@ void cache_mark_dirty(struct cache_buf *b)
 
 /* Forgetting ------------------------------------------------------------------------- */
 
-static void forget_frame(struct cache *c, struct shard *s, struct frame *f)
+/* True when it was one whose write had failed. */
+static bool forget_frame(struct cache *c, struct shard *s, struct frame *f)
 {
+	bool had_failed;
+
 	frame_pin(s, f);
 	frame_wait(s, f, FRAME_BUSY | FRAME_WRITEBACK);
-	if (f->flags & FRAME_WRITE_FAILED) {
+	had_failed = f->flags & FRAME_WRITE_FAILED;
+	if (had_failed) {
 		f->flags &= ~FRAME_WRITE_FAILED;
 		atomic_fetch_sub(&c->nr_failed, 1);
 	}
@@ -283,10 +287,13 @@ static void forget_frame(struct cache *c, struct shard *s, struct frame *f)
 	if (f->nr_pins == 1 && !(f->flags & FRAME_UNHASHED))
 		frame_unhash(s, f);
 	frame_unpin(s, f);
+	return had_failed;
 }
 
 void cache_forget(struct cache *c, pblk_t pblk, uint64_t nr)
 {
+	bool had_failed = false;
+
 	while (nr > 0) {
 		const uint32_t run = shard_run(pblk, nr);
 		struct shard *s = shard_of(c, pblk);
@@ -296,12 +303,14 @@ void cache_forget(struct cache *c, pblk_t pblk, uint64_t nr)
 			struct frame *f = frame_find(s, pblk + i);
 
 			if (f)
-				forget_frame(c, s, f);
+				had_failed |= forget_frame(c, s, f);
 		}
 		os_mutex_unlock(&s->lock);
 		pblk += run;
 		nr -= run;
 	}
+	if (had_failed)
+		cache_clear_error(c);
 }
 
 void cache_drop_clean(struct cache *c)

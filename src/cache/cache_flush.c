@@ -184,7 +184,7 @@ static void note_error(struct cache *c, pblk_t pblk, int err)
 		  strerror(-err));
 }
 
-static void clear_error(struct cache *c)
+void cache_clear_error(struct cache *c)
 {
 	LOCK_GUARD(&c->flusher_lock);
 
@@ -217,7 +217,7 @@ static void release_frame(struct cache *c, struct frame *f, int err)
 	if (err)
 		note_error(c, pblk, err);
 	else if (had_failed)
-		clear_error(c);
+		cache_clear_error(c);
 }
 
 /* Writes what is claimed and releases it. First error. */

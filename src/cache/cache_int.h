@@ -226,6 +226,8 @@ MUST_CHECK int snapshot_range(struct cache *c, struct snapshot *sn, pblk_t pblk,
 /* cache_flush.c ------------------------------------------------------------------------ */
 /* One pass over a sorted snapshot. What could not be written now goes to left (may be NULL). First error. */
 int cache_write_pass(struct cache *c, const struct snapshot *sn, struct snapshot *left);
+/* The error of write-back is over when no frame stands that failed. No lock held. */
+void cache_clear_error(struct cache *c);
 
 /* cache_thread.c ------------------------------------------------------------------------ */
 int cache_flusher_start(struct cache *c);
