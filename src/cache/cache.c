@@ -270,8 +270,7 @@ void cache_mark_dirty(struct cache_buf *b)
 
 /* Forgetting ------------------------------------------------------------------------- */
 
-/* True when it was one whose write had failed. */
-static bool forget_frame(struct cache *c, struct shard *s, struct frame *f)
+bool forget_frame(struct cache *c, struct shard *s, struct frame *f)
 {
 	bool had_failed;
 

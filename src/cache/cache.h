@@ -25,6 +25,8 @@
  *       and reported by every flush until a later write of that frame succeeds.
  *   C6  Getting a frame never waits for write-back: when nothing can be evicted the cache
  *       grows past its size for a while; cache_throttle() pays that back.
+ *   C7  A held frame (cache_buf_hold) is not written and not evicted, whatever asks for it:
+ *       its bytes belong to a transaction that is not committed.
  */
 #ifndef OSFS_CACHE_CACHE_H
 #define OSFS_CACHE_CACHE_H
@@ -36,10 +38,11 @@
 
 struct cache;
 
-/* A pinned block. Only these two fields are for users; the rest is in cache_int.h. */
+/* A pinned block. Only the first two fields are for users; the rest is in cache_int.h. */
 struct cache_buf {
 	void *data;	/* block_bytes long, aligned to min(block_bytes, 4096) */
 	pblk_t pblk;
+	atomic_uint_fast64_t owner;	/* the journal's alone; 0 when the block comes into memory */
 };
 
 /*
@@ -120,6 +123,13 @@ void cache_forget(struct cache *c, pblk_t pblk, uint64_t nr);
 
 /* Writes dirty frames of the range and waits; others may go along. 0 or the first error (C5). */
 MUST_CHECK int cache_flush_range(struct cache *c, pblk_t pblk, uint64_t nr);
+/* The same for the blocks of several runs, in one go. */
+MUST_CHECK int cache_flush_runs(struct cache *c, const struct cache_run *runs, size_t nr_runs);
+/*
+ * The same for single blocks, for the journal: on return pblks[0 .. *nr_held) are those of them
+ * that are held and so may not be home yet; the others are, or were not in memory.
+ */
+MUST_CHECK int cache_flush_blocks(struct cache *c, pblk_t *pblks, size_t nr, size_t *nr_held);
 enum { CACHE_META = 1, CACHE_DATA = 2 };
 /* Writes everything of these classes that was dirty at the call, and waits. No blk_flush. */
 MUST_CHECK int cache_flush(struct cache *c, unsigned classes);
@@ -128,6 +138,18 @@ MUST_CHECK int cache_flush(struct cache *c, unsigned classes);
  * open. Does not wait while write-back fails: look at cache_error() before dirtying more.
  */
 void cache_throttle(struct cache *c);
+/*
+ * Holding, for the journal (C7). A hold pins, and takes the frame from the dirty ones; holds
+ * add up. The last release makes the frame dirty metadata when dirty says so.
+ */
+void cache_buf_hold(struct cache_buf *b);
+void cache_buf_release(struct cache_buf *b, bool dirty);
+/*
+ * A metadata block was freed. When memory has a newer copy than its home, the frame comes back
+ * held; else its frame is dropped as by cache_forget, and the result is NULL.
+ */
+struct cache_buf *cache_hold_unwritten(struct cache *c, pblk_t pblk);
+
 /* The oldest write-back error that still stands, or 0. */
 int cache_error(struct cache *c);
 /* Drops every clean unpinned frame (tests, osfsctl). */

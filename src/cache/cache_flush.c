@@ -323,8 +323,7 @@ static void wait_claimable(struct cache *c, const struct snapshot *sn)
 	}
 }
 
-/* Writes all of the snapshot and waits for what others have in hand. The snapshot is used up. */
-static int flush_snapshot(struct cache *c, struct snapshot *sn)
+int cache_flush_snapshot(struct cache *c, struct snapshot *sn)
 {
 	int first_err = 0;
 
@@ -354,7 +353,7 @@ int cache_flush(struct cache *c, unsigned classes)
 	if (!err)
 		err = snapshot_writeback(c, &sn);
 	if (!err)
-		return flush_snapshot(c, &sn);
+		return cache_flush_snapshot(c, &sn);
 	snapshot_fini(&sn);
 	return err;
 }
@@ -365,7 +364,7 @@ int cache_flush_range(struct cache *c, pblk_t pblk, uint64_t nr)
 	const int err = snapshot_range(c, &sn, pblk, nr);
 
 	if (!err)
-		return flush_snapshot(c, &sn);
+		return cache_flush_snapshot(c, &sn);
 	snapshot_fini(&sn);
 	return err;
 }

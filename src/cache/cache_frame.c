@@ -144,6 +144,8 @@ struct frame *frame_new(struct cache *c, struct shard *s, pblk_t pblk)
 	f->kind = NULL;
 	f->nr_pins = 1;
 	f->nr_writers = 0;
+	f->nr_holds = 0;
+	atomic_store_explicit(&f->buf.owner, 0, memory_order_relaxed);
 	f->flags = FRAME_BUSY;
 	f->err = 0;
 	f->hash_next = *bucket;
@@ -189,6 +191,8 @@ void frame_unhash(struct shard *s, struct frame *f)
 bool frame_set_dirty(struct shard *s, struct frame *f, bool meta, uint32_t now_msec)
 {
 	assert_held(&s->lock);
+	if (f->nr_holds > 0)
+		return false;		/* C7: the last release does it */
 	if (f->flags & FRAME_DIRTY) {
 		if (!meta == !(f->flags & FRAME_META))
 			return false;

@@ -8,6 +8,7 @@
  *	cache_collect.c which blocks are dirty
  *	cache_flush.c   write-back: claim, copy or take in place, write, release
  *	cache_thread.c  the write-back thread and the throttle
+ *	cache_hold.c    frames that the journal keeps from going home
  *	cache_clock.c   the eviction policy alone
  *	cache_text.c    printing and checking
  *
@@ -23,7 +24,8 @@
  * what was in that memory before.
  * WRITEBACK: a write is under way, from a copy, or with INPLACE from the frame itself; only
  * then do those who want to change bytes wait (C3). A frame dirtied during WRITEBACK is DIRTY
- * and WRITEBACK at once (C4).
+ * and WRITEBACK at once (C4). A held frame is not DIRTY, whatever its bytes: the last release
+ * makes it so (C7).
  *
  * Waits never form a circle: a thread that has made frames BUSY to read them, or WRITEBACK,
  * waits for nothing but the device until they are not. One that fills frames (BUSY until
@@ -73,6 +75,7 @@ struct frame {
 	const struct cache_kind *kind;	/* [shard] checked as; NULL: not checked */
 	uint32_t nr_pins;		/* [shard] */
 	uint16_t nr_writers;		/* [shard] between cache_write_begin and _end */
+	uint16_t nr_holds;		/* [shard] C7; each is a pin as well */
 	uint16_t flags;			/* [shard] enum frame_flag */
 	struct clock_node clock;	/* [shard] */
 	struct list dirty_link;		/* [shard] in shard->dirty by time while FRAME_DIRTY */
@@ -166,6 +169,9 @@ static inline void iov_append(struct blk_io *io, void *data, uint32_t len_bytes)
 
 uint32_t cache_now_msec(void);
 
+/* cache.c; shard locked. Waits, makes the frame clean, drops it unless it is pinned. True: its write had failed. */
+bool forget_frame(struct cache *c, struct shard *s, struct frame *f);
+
 /* cache_frame.c; shard locked unless said otherwise ------------------------------- */
 struct frame *frame_find(struct shard *s, pblk_t pblk);
 /* A new BUSY frame in the hash, pinned once. Drops and retakes nothing. NULL: no memory. */
@@ -175,7 +181,7 @@ void frame_pin(struct shard *s, struct frame *f);
 void frame_unpin(struct shard *s, struct frame *f);
 /* No longer found; freed now when it is not pinned, else at its last put. Not dirty, not in write-back. */
 void frame_unhash(struct shard *s, struct frame *f);
-/* True when it was not dirty before: the caller counts it (dirty_counted) before it unlocks. */
+/* Nothing happens to a held frame. True when it was not dirty before: the caller counts it (dirty_counted) before it unlocks. */
 bool frame_set_dirty(struct shard *s, struct frame *f, bool meta, uint32_t now_msec);
 void dirty_counted(struct cache *c, bool meta, unsigned nr);
 void frame_clear_dirty(struct frame *f);
@@ -224,6 +230,8 @@ MUST_CHECK int snapshot_writeback(struct cache *c, struct snapshot *sn);
 MUST_CHECK int snapshot_range(struct cache *c, struct snapshot *sn, pblk_t pblk, uint64_t nr);
 
 /* cache_flush.c ------------------------------------------------------------------------ */
+/* Writes all of the snapshot and waits for what others have in hand. The snapshot is used up. */
+MUST_CHECK int cache_flush_snapshot(struct cache *c, struct snapshot *sn);
 /* One pass over a sorted snapshot. What could not be written now goes to left (may be NULL). First error. */
 int cache_write_pass(struct cache *c, const struct snapshot *sn, struct snapshot *left);
 /* The error of write-back is over when no frame stands that failed. No lock held. */

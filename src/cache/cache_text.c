@@ -76,6 +76,8 @@ static int check_shard(struct cache *c, struct shard *s, uint64_t dirty[NR_DIRTY
 			return complain(f, "dirty but on no list, or the other way round");
 		if (f->flags & FRAME_UNHASHED)
 			return complain(f, "unhashed, yet found");
+		if (f->nr_holds > 0 && (f->flags & FRAME_DIRTY || f->nr_pins < f->nr_holds))
+			return complain(f, "held, yet dirty or not pinned");
 		nr_pinned += f->nr_pins > 0;
 		nr_writeback += (f->flags & FRAME_WRITEBACK) != 0;
 	}
