@@ -64,7 +64,6 @@ static inline bool ind_is_meta(const struct fs_inode *inode)
 {
 	return !S_ISREG(inode->mode);
 }
-extern const struct cache_kind ind_kind;
 
 int ind_find(struct fs_inode *inode, lblk_t lblk, uint32_t max, struct fs_extent *out);
 int ind_fill(struct jnl_handle *h, struct fs_inode *inode, lblk_t lblk, uint32_t max, struct fs_extent *out,

@@ -2,12 +2,7 @@
  * fs_map_ind.c: the map of ext2 and ext3: 12 direct pointers, then a tree of depth 1, 2 and 3.
  * Paths and lookup; filling is in fs_map_ind_fill.c, freeing in fs_map_ind_punch.c.
  */
-#include <assert.h>
-
 #include "fs/fs_map.h"
-
-/* Contents are checked at each use, see fs_map.h. */
-const struct cache_kind ind_kind = { .name = "block map" };
 
 lblk_t ind_nr_lblks(const struct fs *fs)
 {
@@ -64,7 +59,7 @@ int ind_descend(struct fs_inode *inode, const struct ind_path *p, struct cache_b
 			break;
 		if (unlikely(!fs_data_blocks_ok(fs, ptr, 1)))
 			return fs_map_bad(inode, "pointer to a map block", *level, p->slot[*level], ptr);
-		err = cache_get(fs->cache, ptr, &ind_kind, NULL, &bufs[*level + 1]);
+		err = cache_get(fs->cache, ptr, NULL, NULL, &bufs[*level + 1]);
 		if (err)
 			return err;
 	}

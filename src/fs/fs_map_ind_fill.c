@@ -100,7 +100,7 @@ static int link_chain(struct jnl_handle *h, struct fs_inode *inode, const struct
 
 	assert(need->nr - need->used >= p->depth - level);
 	for (unsigned k = level + 1; k <= p->depth; k++) {
-		err = cache_get_new(inode->fs->cache, blocks[k - level - 1], &ind_kind, &bufs[k]);
+		err = cache_get_new(inode->fs->cache, blocks[k - level - 1], NULL, &bufs[k]);
 		if (!err)
 			err = jnl_get_create(h, bufs[k]);
 		if (err)

@@ -1,0 +1,59 @@
+/* loop_int.h: the state behind loop.h, shared by loop.c and loop_stat.c. */
+#ifndef OSFS_DAEMON_LOOP_INT_H
+#define OSFS_DAEMON_LOOP_INT_H
+
+#include <linux/fuse.h>
+#include <stdatomic.h>
+
+#include "base/list.h"
+#include "base/lock.h"
+#include "loop.h"
+
+struct worker {
+	struct loop *loop;
+	pthread_t thread;
+	struct fuse_buf buf;			/* the request; grown by libfuse */
+	os_cond wake;
+	struct list parked;			/* [lock] in loop->parked, or on no list */
+	atomic_uint_fast64_t busy_since;	/* [atomic] nanoseconds; 0: not inside a request */
+	atomic_bool ended;			/* [atomic] has left worker_main */
+	unsigned nr_served;			/* own */
+	struct {
+		atomic_uint_fast64_t nr, nsec;	/* [atomic] written by the worker alone */
+	} op[LOOP_NR_OPCODES];
+};
+
+/* What is known of a kind of request; racing updates lose a sample, no more. */
+struct op_kind {
+	atomic_uint wall_usec16;	/* [atomic] mean duration in 1/16 us */
+	atomic_uint blocked256;		/* [atomic] share of the suspects that gave up the CPU, 0 to 256 */
+};
+
+struct loop {
+	struct fuse_session *se;	/* [const after start] */
+	unsigned max_threads;		/* [const after start] */
+	unsigned nr_cpus;		/* [const after start] */
+	int end_fd;			/* [const after start] eventfd */
+	os_mutex lock;			/* RANK_DAEMON */
+	_Atomic(struct worker *) leader;	/* written under lock */
+	struct worker *workers[LOOP_MAX_THREADS];	/* [lock]; entries stay */
+	unsigned nr_workers;		/* [lock] */
+	struct list parked;		/* [lock] last parked first: its caches are warm */
+	unsigned nr_parked;		/* [lock] */
+	atomic_bool ending;
+	struct op_kind kinds[LOOP_NR_OPCODES];
+
+	pthread_t watchdog;
+	bool has_watchdog;		/* [const after start] */
+	os_cond watchdog_wake;		/* with lock */
+	atomic_bool watchdog_sleeps;	/* written under lock */
+	atomic_uint_fast64_t nr_handed_over, nr_rescued;
+};
+
+uint64_t loop_now(void);	/* CLOCK_MONOTONIC in nanoseconds */
+/* Are requests of this kind taken for blocking? */
+bool loop_kind_blocks(struct loop *l, unsigned opcode);
+/* Calls fuse_session_process_buf() and learns from it. */
+void loop_serve_measured(struct worker *w, unsigned opcode);
+
+#endif

@@ -1,0 +1,117 @@
+/*
+ * loop_stat.c: what the loop learns about each kind of request, and tells.
+ *
+ * A kind whose requests take longer than SUSPECT_USEC on average is suspect. Long need not
+ * mean blocked (a large copy is long), so for suspects the thread's voluntary context switches
+ * are counted: the kind blocks when most of them gave up the CPU inside.
+ */
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "loop_int.h"
+
+enum { SUSPECT_USEC = 40, LEARN_SHIFT = 3 };
+
+uint64_t loop_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static unsigned load(atomic_uint *a)
+{
+	return atomic_load_explicit(a, memory_order_relaxed);
+}
+
+/* Moving average: an eighth of the way to the sample. */
+static void learn(atomic_uint *mean, unsigned sample)
+{
+	const int old = (int)load(mean), step = (int)sample - old;
+
+	atomic_store_explicit(mean, (unsigned)(old + step / (1 << LEARN_SHIFT) + (step > 0) - (step < 0)),
+			      memory_order_relaxed);
+}
+
+bool loop_kind_blocks(struct loop *l, unsigned opcode)
+{
+	struct op_kind *k = &l->kinds[opcode];
+
+	return load(&k->blocked256) > 128 && load(&k->wall_usec16) > SUSPECT_USEC * 16;
+}
+
+static long nr_waits(void)
+{
+	struct rusage ru;
+
+	return getrusage(RUSAGE_THREAD, &ru) ? 0 : ru.ru_nvcsw;
+}
+
+void loop_serve_measured(struct worker *w, unsigned opcode)
+{
+	struct op_kind *k = &w->loop->kinds[opcode];
+	const bool suspect = load(&k->wall_usec16) > SUSPECT_USEC * 16;
+	const long before = suspect ? nr_waits() : 0;
+	const uint64_t start = loop_now();
+	uint64_t nsec;
+
+	atomic_store_explicit(&w->busy_since, start, memory_order_relaxed);
+	fuse_session_process_buf(w->loop->se, &w->buf);
+	atomic_store_explicit(&w->busy_since, 0, memory_order_relaxed);
+
+	nsec = loop_now() - start;
+	learn(&k->wall_usec16, (unsigned)MIN(nsec * 16 / 1000, (uint64_t)1 << 20));
+	if (suspect)
+		learn(&k->blocked256, nr_waits() != before ? 256 : 0);
+	/* No other thread writes these: a plain sum, readable by all. */
+	atomic_store_explicit(&w->op[opcode].nr,
+			      atomic_load_explicit(&w->op[opcode].nr, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
+	atomic_store_explicit(&w->op[opcode].nsec,
+			      atomic_load_explicit(&w->op[opcode].nsec, memory_order_relaxed) + nsec,
+			      memory_order_relaxed);
+}
+
+void loop_stats_get(struct loop *l, struct loop_stats *out)
+{
+	LOCK_GUARD(&l->lock);
+
+	*out = (struct loop_stats){
+		.nr_threads = l->nr_workers,
+		.nr_handed_over = atomic_load(&l->nr_handed_over),
+		.nr_rescued = atomic_load(&l->nr_rescued),
+	};
+	for (unsigned op = 0; op < LOOP_NR_OPCODES; op++) {
+		for (unsigned i = 0; i < l->nr_workers; i++) {
+			out->op[op].nr += atomic_load_explicit(&l->workers[i]->op[op].nr, memory_order_relaxed);
+			out->op[op].nsec += atomic_load_explicit(&l->workers[i]->op[op].nsec,
+								 memory_order_relaxed);
+		}
+		out->op[op].blocks = loop_kind_blocks(l, op);
+	}
+}
+
+const char *loop_op_name(unsigned opcode)
+{
+	static const char *const names[LOOP_NR_OPCODES] = {
+		[FUSE_LOOKUP] = "LOOKUP", [FUSE_FORGET] = "FORGET", [FUSE_GETATTR] = "GETATTR",
+		[FUSE_SETATTR] = "SETATTR", [FUSE_READLINK] = "READLINK", [FUSE_SYMLINK] = "SYMLINK",
+		[FUSE_MKNOD] = "MKNOD", [FUSE_MKDIR] = "MKDIR", [FUSE_UNLINK] = "UNLINK",
+		[FUSE_RMDIR] = "RMDIR", [FUSE_RENAME] = "RENAME", [FUSE_LINK] = "LINK", [FUSE_OPEN] = "OPEN",
+		[FUSE_READ] = "READ", [FUSE_WRITE] = "WRITE", [FUSE_STATFS] = "STATFS",
+		[FUSE_RELEASE] = "RELEASE", [FUSE_FSYNC] = "FSYNC", [FUSE_SETXATTR] = "SETXATTR",
+		[FUSE_GETXATTR] = "GETXATTR", [FUSE_LISTXATTR] = "LISTXATTR",
+		[FUSE_REMOVEXATTR] = "REMOVEXATTR", [FUSE_FLUSH] = "FLUSH", [FUSE_INIT] = "INIT",
+		[FUSE_OPENDIR] = "OPENDIR", [FUSE_READDIR] = "READDIR", [FUSE_RELEASEDIR] = "RELEASEDIR",
+		[FUSE_FSYNCDIR] = "FSYNCDIR", [FUSE_ACCESS] = "ACCESS", [FUSE_CREATE] = "CREATE",
+		[FUSE_INTERRUPT] = "INTERRUPT", [FUSE_DESTROY] = "DESTROY", [FUSE_IOCTL] = "IOCTL",
+		[FUSE_BATCH_FORGET] = "BATCH_FORGET", [FUSE_FALLOCATE] = "FALLOCATE",
+		[FUSE_READDIRPLUS] = "READDIRPLUS", [FUSE_RENAME2] = "RENAME2", [FUSE_LSEEK] = "LSEEK",
+		[FUSE_COPY_FILE_RANGE] = "COPY_FILE_RANGE", [FUSE_SYNCFS] = "SYNCFS",
+		[51] = "TMPFILE", [52] = "STATX",
+	};
+
+	return opcode < LOOP_NR_OPCODES ? names[opcode] : NULL;
+}

@@ -1,0 +1,151 @@
+/* members.c: opening and closing what makes the volume. */
+#include "members.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+
+static void close_devs(struct members *m)
+{
+	for (unsigned i = 0; i < m->nr; i++)
+		blk_close(m->devs[i]);
+	free(m->devs);
+	*m = (struct members){ 0 };
+}
+
+static int open_devs(struct members *m, const struct opts *o)
+{
+	const struct blk_open_opts bo = { .read_only = o->read_only, .direct = o->direct };
+	int err;
+
+	m->devs = calloc(o->nr_members, sizeof(struct blk_dev *));
+	if (!m->devs)
+		return -ENOMEM;
+	for (; m->nr < o->nr_members; m->nr++) {
+		err = blk_open(o->members[m->nr], &bo, &m->devs[m->nr]);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static int assemble(struct members *m, const struct opts *o, struct alloc *a)
+{
+	const struct raid_open_opts ro = { .alloc = a, .read_only = o->read_only };
+	struct raid_info info;
+	int err;
+
+	if (m->nr == 1) {
+		err = raid_examine(m->devs[0], &info);
+		if (err == -ENOENT) {
+			m->dev = m->devs[0];
+			return 0;
+		}
+		if (err)
+			return err;
+	}
+	err = raid_assemble(m->devs, m->nr, &ro, &m->raid);
+	if (err)
+		return err;
+	m->dev = raid_dev(m->raid);
+	return 0;
+}
+
+int members_open(struct members *m, const struct opts *o, struct alloc *a)
+{
+	int err;
+
+	*m = (struct members){ 0 };
+	err = open_devs(m, o);
+	if (!err)
+		err = assemble(m, o, a);
+	if (err)
+		close_devs(m);
+	return err;
+}
+
+int members_close(struct members *m)
+{
+	int err = 0;
+
+	if (m->raid) {
+		err = raid_free(m->raid);
+		m->nr = 0;	/* they went with it */
+	} else if (m->dev && !blk_is_read_only(m->dev)) {
+		err = blk_flush(m->dev);
+	}
+	close_devs(m);
+	return err;
+}
+
+/* The array that path is a member of: 0 and *info; -ENOENT when it is of none. */
+static int examine_path(const char *path, struct raid_info *info)
+{
+	static const struct blk_open_opts look = { .read_only = true, .no_lock = true };
+	struct blk_dev *d;
+	struct stat st;
+	int err;
+
+	if (stat(path, &st) || !(S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) ||
+	    (S_ISREG(st.st_mode) && !st.st_size))
+		return -ENOENT;
+	err = blk_open(path, &look, &d);
+	if (err)
+		return err;
+	err = raid_examine(d, info);
+	blk_close(d);
+	return err;
+}
+
+static int find_one(struct opts *o, const char *path, struct raid_info *first, char **first_path)
+{
+	struct raid_info info;
+	const int err = examine_path(path, &info);
+
+	if (err)
+		return err == -ENOENT || err == -EUCLEAN ? 0 : err;	/* damaged: told, and left out */
+	if (!*first_path) {
+		*first_path = strdup(path);
+		if (!*first_path)
+			return -ENOMEM;
+		*first = info;
+	} else if (memcmp(first->uuid, info.uuid, sizeof(info.uuid))) {
+		log_error("%s and %s are members of different arrays; name the members", *first_path, path);
+		return -EINVAL;
+	}
+	return opts_add_member(o, path, strlen(path));
+}
+
+static int not_dot(const struct dirent *de)
+{
+	return de->d_name[0] != '.';
+}
+
+int members_find(struct opts *o, const char *dir)
+{
+	struct raid_info first;
+	char *first_path = NULL, path[4096];
+	struct dirent **names;
+	const int nr = scandir(dir, &names, not_dot, alphasort);
+	int err = 0;
+
+	if (nr < 0) {
+		err = -errno;
+		log_error("%s: %s", dir, strerror(-err));
+		return err;
+	}
+	for (int i = 0; i < nr; i++) {
+		if (!err && (size_t)snprintf(path, sizeof(path), "%s/%s", dir, names[i]->d_name) < sizeof(path))
+			err = find_one(o, path, &first, &first_path);
+		free(names[i]);
+	}
+	free(names);
+	free(first_path);
+	if (!err && !o->nr_members) {
+		log_error("%s: no member of an array lies there", dir);
+		err = -ENODEV;
+	}
+	return err;
+}

@@ -1,0 +1,30 @@
+/*
+ * members.h: from names of images to one block device: the array they are
+ * members of, or the image itself.
+ */
+#ifndef OSFS_DAEMON_MEMBERS_H
+#define OSFS_DAEMON_MEMBERS_H
+
+#include "alloc/alloc.h"
+#include "blk/blk.h"
+#include "daemon/opts.h"
+#include "raid/raid.h"
+
+struct members {
+	struct blk_dev **devs;	/* as opened; they belong to raid where there is one */
+	unsigned nr;
+	struct raid *raid;	/* NULL: a single image */
+	struct blk_dev *dev;	/* the volume */
+};
+
+/*
+ * Opens what o names and assembles it. 0 or -errno after a message; then nothing
+ * is open, and no image has changed. -ENOENT: a member does not exist (for nofail).
+ */
+MUST_CHECK int members_open(struct members *m, const struct opts *o, struct alloc *a);
+/* Flushes, marks the array clean, closes. The first error of that. */
+int members_close(struct members *m);
+/* -d DIR: adds the images in DIR that are members of the one array there. */
+MUST_CHECK int members_find(struct opts *o, const char *dir);
+
+#endif

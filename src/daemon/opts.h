@@ -1,0 +1,72 @@
+/*
+ * opts.h: what the command line of osfs asks for, checked as far as it can be
+ * without looking at the members.
+ *
+ *	osfs [OPTIONS] [MEMBER...] MOUNTPOINT
+ *	osfs [OPTIONS] A:B:C MOUNTPOINT		as mount.fuse3 passes an fstab line
+ *	osfs [OPTIONS] -d DIR MOUNTPOINT
+ *	osfs volume [OPTIONS] MEMBER... MOUNTPOINT
+ *	osfs umount MOUNTPOINT
+ *
+ * Errors are one line in the log; options that osfs does not know are refused by name.
+ */
+#ifndef OSFS_DAEMON_OPTS_H
+#define OSFS_DAEMON_OPTS_H
+
+#include "base/types.h"
+#include "fs/fs.h"
+
+enum opts_verb {
+	OPTS_MOUNT,	/* the filesystem on the volume */
+	OPTS_VOLUME,	/* the volume as one file */
+	OPTS_UMOUNT,
+	OPTS_HELP,
+	OPTS_VERSION,
+};
+
+enum opts_writeback { OPTS_WB_DEFAULT, OPTS_WB_ON, OPTS_WB_OFF };
+
+struct opts {
+	enum opts_verb verb;
+	char **members;		/* owned, as given, A:B:C taken apart */
+	unsigned nr_members;
+	char *mountpoint;	/* owned; absolute where it exists */
+	const char *dir;	/* -d, or NULL */
+	const char *pid_file;	/* or NULL */
+	bool foreground;
+	bool single_thread;
+
+	bool read_only;
+	bool allow_other;
+	bool fakeroot;
+	bool nofail;
+	bool direct;
+	bool sync_mount, dirsync;
+	bool dev, suid, noexec;
+	bool uid_set, gid_set, umask_set;
+	uint32_t uid, gid, umask;
+	uint64_t cache_bytes;
+	uint32_t max_threads;
+	enum opts_writeback writeback;
+	enum fs_atime atime;
+	enum fs_errors errors;
+};
+
+void opts_init(struct opts *o);
+void opts_fini(struct opts *o);
+/* 0, or -EINVAL after a message; -ENOMEM. Texts that o points to belong to argv. */
+MUST_CHECK int opts_parse(int argc, char **argv, struct opts *o);
+/* A comma-separated list as -o has it. */
+MUST_CHECK int opts_parse_list(const char *list, struct opts *o);
+/*
+ * Members in the form of fstab's first field: A:B:C, "\:" for a colon within a name; a
+ * field that names an existing file, or a piece that begins with a scheme, stays whole.
+ */
+MUST_CHECK int opts_add_members(struct opts *o, const char *field);
+MUST_CHECK int opts_add_member(struct opts *o, const char *name, size_t len);
+/* "64m": a number with k, m, g, t as powers of 1024. -EINVAL */
+MUST_CHECK int opts_parse_bytes(const char *text, uint64_t *out);
+void opts_print_help(void);
+void opts_print_version(void);
+
+#endif
