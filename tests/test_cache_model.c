@@ -2,7 +2,7 @@
 #include "blk/blk_fault.h"
 #include "test_cache.h"
 
-enum { NR_MODEL = 700, NR_STEPS = 4000, MAX_RUN = 40 };
+enum { NR_MODEL = 700, NR_STEPS = 2000, MAX_RUN = 40 };
 
 /* What each block must hold, and where the cache under test sits. */
 struct model {
@@ -244,7 +244,7 @@ void add_model_tests(Suite *s)
 	TCase *tc = tcase_create("model");
 
 	tcase_set_timeout(tc, 120);
-	tcase_add_loop_test(tc, random_work_on_a_failing_device_agrees_with_the_model, 0, 8);
+	tcase_add_loop_test(tc, random_work_on_a_failing_device_agrees_with_the_model, 0, 6);
 	tcase_add_test(tc, without_a_thread_the_same_seed_gives_the_same_requests);
 	tcase_add_test(tc, threads_see_what_they_wrote);
 	suite_add_tcase(s, tc);
