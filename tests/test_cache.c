@@ -323,7 +323,7 @@ START_TEST(memory_stays_within_the_size)
 	struct alloc_stats as;
 
 	start((struct start_opts){ .block_bytes = 1024u << _i, .size_bytes = size_bytes, .no_guards = true });
-	for (pblk_t p = 0; p < NR_BLOCKS; p++)
+	for (pblk_t p = 0; p < fx.nr_blocks; p++)
 		cache_put(must_get(p));
 	alloc_stats_get(fx.mem, &as);
 	ck_assert_uint_gt(as.used_bytes, size_bytes * 3 / 4);

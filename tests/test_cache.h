@@ -33,6 +33,7 @@ struct fixture {
 	struct watched *dev;
 	struct cache *cache;
 	uint32_t block_bytes;
+	pblk_t nr_blocks;	/* of the device: 16 MiB, NR_BLOCKS at most */
 };
 extern struct fixture fx;
 

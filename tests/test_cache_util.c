@@ -104,12 +104,12 @@ static void make_device(uint32_t optimal_bytes)
 {
 	struct watched *w = calloc(1, sizeof(*w));
 
-	w->bytes = malloc((size_t)NR_BLOCKS * fx.block_bytes);
+	fx.nr_blocks = MIN((pblk_t)NR_BLOCKS, (pblk_t)(16 << 20) / fx.block_bytes);
+	w->bytes = malloc(fx.nr_blocks * fx.block_bytes);
 	os_mutex_init(&w->lock, RANK_LEAF);
-	ck_assert_int_eq(blk_dev_init(&w->dev, &watched_ops, "watched", (uint64_t)NR_BLOCKS * fx.block_bytes / SECT_BYTES,
-				      false), 0);
+	ck_assert_int_eq(blk_dev_init(&w->dev, &watched_ops, "watched", fx.nr_blocks * fx.block_bytes / SECT_BYTES, false), 0);
 	blk_set_optimal_bytes(&w->dev, optimal_bytes);
-	for (pblk_t p = 0; p < NR_BLOCKS; p++)
+	for (pblk_t p = 0; p < fx.nr_blocks; p++)
 		fill_pattern(w->bytes + p * fx.block_bytes, p, 0);
 	fx.dev = w;
 }
