@@ -143,7 +143,7 @@ static void tell_holder(int fd, const char *name)
 			pid = holder_in_descriptors(&st);
 	}
 	if (pid == getpid())
-		log_error("%s: already open in this process", name);
+		log_error("%s: already open in this process: was it named twice?", name);
 	else if (pid && process_name(pid, comm))
 		log_error("%s: in use by %s (process %d)", name, comm, pid);
 	else

@@ -189,16 +189,8 @@ int fs_symlink(struct fs *fs, const struct fs_cred *cred, ino_nr_t dir, struct f
 
 /* Hard links ------------------------------------------------------------------------------- */
 
-static int count_link(struct jnl_handle *h, struct fs_inode *inode, int by)
-{
-	LOCK_GUARD(&inode->meta);
-
-	inode->nlink += (unsigned)by;
-	fs_inode_touch(inode, false);
-	return fs_inode_store(h, inode);
-}
-
-static int may_link(struct fs_inode *inode)
+/* Looked at and counted in one: others may take the last name meanwhile. */
+static int count_link(struct jnl_handle *h, struct fs_inode *inode)
 {
 	LOCK_GUARD(&inode->meta);
 
@@ -206,7 +198,11 @@ static int may_link(struct fs_inode *inode)
 		return -EPERM;
 	if (inode->nlink == 0)
 		return -ENOENT;
-	return inode->nlink >= EXT_LINK_MAX ? -EMLINK : 0;
+	if (inode->nlink >= EXT_LINK_MAX)
+		return -EMLINK;
+	inode->nlink++;
+	fs_inode_touch(inode, false);
+	return fs_inode_store(h, inode);
 }
 
 static int link_locked(struct fs_inode *inode, struct fs_inode *dir, struct fs_name name)
@@ -218,16 +214,15 @@ static int link_locked(struct fs_inode *inode, struct fs_inode *dir, struct fs_n
 		err = fs_dir_child_is(dir, name, NULL);
 	if (err <= 0)
 		return err ? err : -EEXIST;
-	err = may_link(inode);
+	/* The name, the inode; or the inode goes to the orphan list after all. */
+	err = jnl_begin(dir->fs->jnl, fs_credits_dir_add(dir) + FS_CREDITS_INODE + FS_CREDITS_ORPHAN, &h);
 	if (!err)
-		err = jnl_begin(dir->fs->jnl, fs_credits_dir_add(dir) + FS_CREDITS_INODE, &h);
-	if (!err)
-		err = count_link(&h, inode, 1);
+		err = count_link(&h, inode);
 	if (err)
 		return err;
 	err = fs_dir_add(&h, dir, name, inode->ino, fs_dir_type_of(dir->fs, inode->mode));
 	if (err) {
-		undo_err = count_link(&h, inode, -1);
+		undo_err = fs_inode_drop_link(&h, inode);
 		return undo_err ? undo_err : err;
 	}
 	return jnl_end(&h);

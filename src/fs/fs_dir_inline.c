@@ -66,17 +66,10 @@ static le32 *parent_of(const struct fs_dir_inline *in)
 	return (le32 *)in->buf;
 }
 
-/* The copy becomes the contents. */
+/* The copy becomes the contents; size and inode go along. */
 static int inline_store(struct jnl_handle *h, struct fs_inode *dir, const struct fs_dir_inline *in)
 {
-	int err = fs_inline_write(h, dir, in->buf, in->len);
-
-	if (err)
-		return err;
-	LOCK_GUARD(&dir->meta);
-
-	dir->size_bytes = in->len;
-	return fs_inode_store(h, dir);
+	return fs_inline_write(h, dir, in->buf, in->len);
 }
 
 struct place {

@@ -58,7 +58,7 @@ static int take_locked(struct jnl_handle *h, struct fs *fs, struct fs_group *g, 
 
 int fs_ialloc_take(struct jnl_handle *h, struct fs *fs, struct fs_group *g, bool is_dir, ino_nr_t *ino)
 {
-	uint32_t bit;
+	uint32_t bit = 0;
 	int err;
 
 	os_mutex_lock_key(&g->lock, g->nr);

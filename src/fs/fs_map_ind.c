@@ -60,8 +60,10 @@ int ind_descend(struct fs_inode *inode, const struct ind_path *p, struct cache_b
 		if (unlikely(!fs_data_blocks_ok(fs, ptr, 1)))
 			return fs_map_bad(inode, "pointer to a map block", *level, p->slot[*level], ptr);
 		err = cache_get(fs->cache, ptr, NULL, NULL, &bufs[*level + 1]);
-		if (err)
+		if (err) {
+			bufs[*level + 1] = NULL;
 			return err;
+		}
 	}
 	return 0;
 }

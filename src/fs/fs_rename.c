@@ -87,9 +87,18 @@ static int check_replace(const struct rename *r)
 	return err < 0 ? err : err ? 0 : -ENOTEMPTY;
 }
 
+/* A directory that has one subdirectory more after this. */
+static int check_counts(const struct rename *r)
+{
+	const bool child_is_dir = fs_inode_is_dir(r->child), target_is_dir = r->target && fs_inode_is_dir(r->target);
+
+	if (r->old_dir == r->new_dir || child_is_dir == target_is_dir)
+		return 0;
+	return fs_dir_may_add_subdir(child_is_dir ? r->new_dir : r->old_dir);
+}
+
 static int check_allowed(const struct rename *r)
 {
-	const bool moves_dir = fs_inode_is_dir(r->child) && r->old_dir != r->new_dir;
 	int err;
 
 	if (r->target && r->flags & FS_RENAME_NOREPLACE)
@@ -103,7 +112,7 @@ static int check_allowed(const struct rename *r)
 		return err;
 	if (!(r->flags & FS_RENAME_EXCHANGE) && (err = check_replace(r)))
 		return err;
-	return moves_dir && !(r->target && fs_inode_is_dir(r->target)) ? fs_dir_may_add_subdir(r->new_dir) : 0;
+	return check_counts(r);
 }
 
 /* inode was moved: its change time, and where its ".." leads. */

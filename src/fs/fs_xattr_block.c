@@ -82,10 +82,10 @@ int xattr_block_open(struct fs_inode *inode, struct xattr_block *bk)
 		return fs_damaged(fs, inode->ino, inode->file_acl, -EUCLEAN);
 	}
 	err = cache_get(fs->cache, inode->file_acl, &xattr_kind, inode, &bk->b);
-	if (err == -EUCLEAN)
-		return fs_damaged(fs, inode->ino, inode->file_acl, err);
-	if (err)
-		return err;
+	if (err) {
+		bk->b = NULL;
+		return err == -EUCLEAN ? fs_damaged(fs, inode->ino, inode->file_acl, err) : err;
+	}
 	area_of(fs, bk->b, &bk->area);
 	what = xattr_area_check(&bk->area);	/* X1 */
 	if (!what)

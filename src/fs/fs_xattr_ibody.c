@@ -37,8 +37,10 @@ int xattr_ibody_open(struct fs_inode *inode, struct xattr_ibody *ib)
 	if (!rest_of(inode, &off, &nr_bytes))
 		return 0;
 	err = fs_inode_get_raw(inode, &ib->b, &raw);
-	if (err)
+	if (err) {
+		ib->b = NULL;
 		return err;
+	}
 	rest = (uint8_t *)raw + off;
 	memcpy(&magic, rest, sizeof(magic));
 	if (le32_get(magic) != EXT_XATTR_MAGIC)

@@ -35,6 +35,20 @@ static int check_populate_dir(const struct mkfs_opts *o)
 	return 0;
 }
 
+/* What cannot be made is found out before anything is written, where the size is known without an array. */
+static int check_layout(const struct mkfs_opts *o, const struct mkfs_members *m)
+{
+	const uint64_t sects = mkfs_members_volume_sects(o, m);
+	struct mkfs_layout l;
+	int err;
+
+	if (!sects)
+		return 0;
+	err = mkfs_layout_make(o, NULL, 0, sects << SECT_SHIFT, &l);
+	mkfs_layout_free(&l);
+	return err;
+}
+
 /* -n: what would be made, as far as it can be told without making the array. */
 static int show_only(const struct mkfs_opts *o, const struct mkfs_members *m)
 {
@@ -82,6 +96,9 @@ static int make(const struct mkfs_opts *o, struct mkfs_members *m)
 		return err;
 	if (o->dry_run)
 		return show_only(o, m);
+	err = check_layout(o, m);
+	if (err)
+		return err;
 	if (o->level_set && !o->quiet)
 		print_array(o);
 	err = mkfs_members_assemble(o, m);

@@ -261,7 +261,7 @@ static void fill_identity(const struct mkfs_opts *o, struct ext_disk_super *sb)
 	uuid_generate(seed);
 	memcpy(sb->s_hash_seed, seed, 16);
 	if (o->label)
-		strncpy(sb->s_volume_name, o->label, sizeof(sb->s_volume_name));
+		memcpy(sb->s_volume_name, o->label, MIN(strlen(o->label), sizeof(sb->s_volume_name)));
 	if (o->incompat & EXT_INCOMPAT_CSUM_SEED) {
 		/* Computed as if the feature were not there, then kept when the UUID changes. */
 		struct ext_disk_super plain = *sb;
