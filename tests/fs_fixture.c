@@ -256,7 +256,7 @@ int fsx_try_mount(struct fsx *x)
 	int err;
 
 	ck_assert_ptr_null(x->fs);
-	ck_assert_int_eq(alloc_new(NULL, &x->alloc), 0);
+	ck_assert_int_eq(alloc_new(&(struct alloc_opts){ .redzone = true }, &x->alloc), 0);
 	device_open(x);
 	x->opts.alloc = x->alloc;
 	err = fs_open(x->dev, &x->opts, &x->fs);
