@@ -61,9 +61,7 @@ uint32_t fs_map_trusted(const struct fs *fs, pblk_t pblk, uint32_t nr)
 
 unsigned fs_credits_punch(const struct fs_inode *inode)
 {
-	enum { STEPS = 4 };
-
-	return STEPS * fs_credits_punch_step(inode) + FS_CREDITS_INODE + FS_CREDITS_ORPHAN;
+	return FS_PUNCH_STEPS * fs_credits_punch_step(inode) + FS_CREDITS_INODE + FS_CREDITS_ORPHAN;
 }
 
 static void extent_cut(const struct fs_extent *e, lblk_t lblk, uint32_t max, struct fs_extent *out)

@@ -18,7 +18,11 @@ int fs_map_bad(struct fs_inode *inode, const char *what, unsigned level, unsigne
 /* How many of these blocks, from the first on, may be file data. */
 uint32_t fs_map_trusted(const struct fs *fs, pblk_t pblk, uint32_t nr);
 
-/* For the handle that a punch begins with: some steps, and the caller's inode and orphan list at its end. */
+/*
+ * For the handle that a punch begins with: so many steps until it is restarted, and the caller's
+ * inode and orphan list at its end. Few enough not to hold off the write-back of metadata.
+ */
+enum { FS_PUNCH_STEPS = 16 };
 unsigned fs_credits_punch(const struct fs_inode *inode);
 
 /* Indirect maps -----------------------------------------------------------------

@@ -5,46 +5,48 @@
  * frees it; between any two steps the handle may be restarted, after the inode has been stored.
  *
  *   P1  A pointer is cleared in the handle that frees its block, before it (F3).
- *   P2  Damage does not stop the work: a pointer to nowhere is cleared, the first -EUCLEAN
- *       is returned at the end.
+ *   P2  Damage does not stop the work: a pointer to nowhere is cleared, and -EUCLEAN returned at
+ *       the end. Only where it does not end (DAMAGES_MAX) the rest is left to fsck.
  */
 #include "fs/fs_map.h"
 
-/* Steps between two restarts at most, so that a long punch does not hold off the writers of metadata. */
-enum { STEPS_A_HANDLE = 64 };
+/* So much damage in one call is no accident: a map of blocks that point to each other has no end. */
+enum { DAMAGES_MAX = 32 };
 
 struct punch {
 	struct jnl_handle *h;
 	struct fs_inode *inode;
-	unsigned nr_steps;
-	int damage;		/* 0 or the first -EUCLEAN */
+	unsigned nr_steps;	/* of this handle */
+	unsigned nr_damages;
 };
 
 /* Before each step: the handle has credits for it. */
 static int step_begin(struct punch *pu)
 {
-	const unsigned credits = fs_credits_punch_step(pu->inode);
 	int err;
 
-	/* The inode has to be storable after the step. */
-	if (++pu->nr_steps % STEPS_A_HANDLE && pu->h->nr_credits >= credits + FS_CREDITS_INODE + FS_CREDITS_ORPHAN)
+	if (pu->nr_steps++ < FS_PUNCH_STEPS)
 		return 0;
 	os_mutex_lock(&pu->inode->meta);
 	err = fs_inode_store(pu->h, pu->inode);
 	os_mutex_unlock(&pu->inode->meta);
 	if (err)
 		return err;
+	pu->nr_steps = 1;
 	return jnl_restart(pu->h, fs_credits_punch(pu->inode));
+}
+
+/* P2: 0 to go on. */
+static int step_damage(struct punch *pu)
+{
+	return ++pu->nr_damages < DAMAGES_MAX ? 0 : -EUCLEAN;
 }
 
 static int step_free(struct punch *pu, pblk_t pblk, uint32_t nr, bool meta)
 {
 	const int err = fs_blocks_free(pu->h, pu->inode, pblk, nr, meta);
 
-	if (err != -EUCLEAN)
-		return err;
-	pu->damage = err;
-	return 0;
+	return err == -EUCLEAN ? step_damage(pu) : err;
 }
 
 /* Contiguous pointers from slot on, below end. */
@@ -62,6 +64,7 @@ static uint32_t run_length(const struct fs_inode *inode, const struct cache_buf 
 static int punch_slots(struct punch *pu, struct cache_buf *b, const struct ind_path *p, unsigned end)
 {
 	struct fs_inode *inode = pu->inode;
+	bool told = false;
 
 	for (unsigned slot = p->slot[p->depth]; slot < end;) {
 		const uint32_t first = ind_get(inode, b, slot);
@@ -74,13 +77,13 @@ static int punch_slots(struct punch *pu, struct cache_buf *b, const struct ind_p
 		}
 		n = run_length(inode, b, slot, end);
 		good = fs_map_trusted(inode->fs, first, n);
-		if (good == 0) {
-			if (!pu->damage)	/* a table of nonsense is told once */
-				pu->damage = fs_map_bad(inode, "pointer to data", p->depth, slot, first);
-			n = 1;
-		} else {
-			n = good;
+		if (good == 0 && !told) {	/* a table of nonsense counts once */
+			fs_map_bad(inode, "pointer to data", p->depth, slot, first);
+			told = true;
+			if (step_damage(pu))
+				return -EUCLEAN;
 		}
+		n = good ? good : 1;
 		err = step_begin(pu);
 		if (!err)
 			err = ind_set(pu->h, inode, b, slot, n, 0);	/* P1 */
@@ -123,9 +126,10 @@ static int punch_empty(struct punch *pu, const struct ind_path *p, struct cache_
 static int punch_bad_pointer(struct punch *pu, const struct ind_path *p, struct cache_buf *bufs[IND_MAX_DEPTH + 1],
 			     unsigned level)
 {
-	const int err = step_begin(pu);
+	int err = step_damage(pu);
 
-	pu->damage = -EUCLEAN;
+	if (!err)
+		err = step_begin(pu);
 	return err ? err : ind_set(pu->h, pu->inode, bufs[level], p->slot[level], 1, 0);
 }
 
@@ -175,5 +179,5 @@ int ind_punch(struct jnl_handle *h, struct fs_inode *inode, lblk_t from, lblk_t 
 
 	while (!err && from < to)
 		err = punch_table(&pu, &from, to);
-	return err ? err : pu.damage;
+	return !err && pu.nr_damages > 0 ? -EUCLEAN : err;
 }

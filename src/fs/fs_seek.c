@@ -3,11 +3,20 @@
 
 #include "fs/fs_file.h"
 
+/* More data than the device has blocks: the map is one of pointers to the same few. */
+static int no_end(struct fs_inode *inode)
+{
+	log_error("%s: inode %" PRIu32 ": more blocks in its map than in the filesystem", blk_name(inode->fs->dev),
+		  inode->ino);
+	return fs_damaged(inode->fs, inode->ino, 0, -EUCLEAN);
+}
+
 static int seek_mapped(struct fs_inode *inode, uint64_t off, bool want_data, uint64_t *out)
 {
 	const struct fs *fs = inode->fs;
 	const lblk_t end = fs_file_nr_lblks(inode);
 	lblk_t lblk = off >> fs->block_shift;
+	uint64_t nr_seen = 0;
 
 	while (lblk < end) {
 		struct fs_extent e;
@@ -20,6 +29,9 @@ static int seek_mapped(struct fs_inode *inode, uint64_t off, bool want_data, uin
 			return 0;
 		}
 		lblk += e.nr;
+		nr_seen += e.pblk ? e.nr : 0;
+		if (unlikely(nr_seen > fs->nr_blocks))
+			return no_end(inode);
 	}
 	*out = inode->size_bytes;	/* the end counts as a hole */
 	return want_data ? -ENXIO : 0;
