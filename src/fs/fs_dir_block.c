@@ -39,6 +39,14 @@ static bool looks_like_index(const struct fs_inode *dir, const void *block)
 	return fs_dir_is_hashed(dir) && fs_htree_entries_off(dir->fs, block);
 }
 
+struct fs_chain fs_dir_chain(const struct fs_inode *dir, const struct cache_buf *b)
+{
+	const struct fs *fs = dir->fs;
+	const bool has_tail = fs_has_csum(fs) && !looks_like_index(dir, b->data);
+
+	return (struct fs_chain){ b->data, fs->block_bytes - (has_tail ? DIR_TAIL_BYTES : 0) };
+}
+
 /* Without checksums an unused leaf and an index node look alike: both are fine as chains. */
 static const char *leaf_csum_fault(const struct fs_inode *dir, void *block)
 {
@@ -58,12 +66,10 @@ static int leaf_check(void *owner, const struct cache_buf *b, const void *arg)
 {
 	const struct fs_inode *dir = arg;
 	const struct fs *fs = owner;
-	struct fs_chain chain = fs_dir_chain(dir, b);
+	const struct fs_chain chain = fs_dir_chain(dir, b);
 	const char *fault = leaf_csum_fault(dir, b->data);
 	unsigned off = 0;
 
-	if (looks_like_index(dir, b->data))
-		chain.len = fs->block_bytes;
 	if (!fault)
 		fault = fs_chain_fault(&chain, fs->nr_inodes, &off);
 	if (!fault)
@@ -130,11 +136,13 @@ void fs_dir_block_changed(struct jnl_handle *h, struct fs_inode *dir, struct cac
 
 void fs_dir_leaf_init(struct fs_inode *dir, struct cache_buf *b)
 {
-	const struct fs_chain chain = fs_dir_chain(dir, b);
+	struct fs_chain chain = { b->data, dir->fs->block_bytes };
 
-	if (fs_has_csum(dir->fs))
+	if (fs_has_csum(dir->fs)) {
+		chain.len -= DIR_TAIL_BYTES;
 		*leaf_tail(dir->fs, b->data) = (struct ext_disk_dir_tail){
 			.rec_len = le16_of(DIR_TAIL_BYTES), .fake_type = EXT_FT_DIR_CSUM };
+	}
 	fs_chain_clear(&chain);
 }
 

@@ -110,11 +110,8 @@ static inline bool fs_dir_is_hashed(const struct fs_inode *dir)
 {
 	return dir->flags & EXT_FL_INDEX;
 }
-/* The entries of a block, without its checksum tail. */
-static inline struct fs_chain fs_dir_chain(const struct fs_inode *dir, const struct cache_buf *b)
-{
-	return (struct fs_chain){ b->data, dir->fs->block_bytes - (fs_has_csum(dir->fs) ? DIR_TAIL_BYTES : 0) };
-}
+/* The entries of a block, without its checksum tail; an index block has none, its entries cover all of it. */
+struct fs_chain fs_dir_chain(const struct fs_inode *dir, const struct cache_buf *b);
 /* A hole or a block that fails its check is -EUCLEAN (logged). *out is NULL after an error. */
 MUST_CHECK int fs_dir_block_get(struct fs_inode *dir, lblk_t lblk, const struct cache_kind *kind,
 				struct cache_buf **out);

@@ -126,7 +126,7 @@ static int moved(struct jnl_handle *h, struct fs_inode *inode, struct fs_inode *
 	os_mutex_unlock(&inode->meta);
 	if (err || from == to || !fs_inode_is_dir(inode))
 		return err;
-	err = fs_dir_set(h, inode, fs_name_of(".."), to->ino, EXT_FT_DIR);
+	err = fs_dir_set(h, inode, fs_name_of(".."), to->ino, fs_dir_type_of(inode->fs, S_IFDIR));
 	if (!err)
 		err = fs_dir_count_subdir(h, from, -1);
 	return err ? err : fs_dir_count_subdir(h, to, 1);
