@@ -437,6 +437,7 @@ int main(void)
 	suite_add_tcase(s, tc);
 	suite_add_tcase(s, file_model_tests());
 	suite_add_tcase(s, file_inline_tests());
+	suite_add_tcase(s, file_error_tests());
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
 	nr_failed = srunner_ntests_failed(r);

@@ -6,5 +6,6 @@
 
 TCase *file_model_tests(void);
 TCase *file_inline_tests(void);
+TCase *file_error_tests(void);
 
 #endif

@@ -22,7 +22,7 @@ struct write {
 	bool stored;		/* size and times are as they should be after all that is done */
 };
 
-/* Changed contents: size when it grew, times, set-id bits; in memory. Takes meta. Credits: 1 (superblock). */
+/* Changed contents: size when it grew, times, set-id bits. Takes meta. Credits: FS_CREDITS_SIZE. */
 static int write_account(struct jnl_handle *h, struct write *w)
 {
 	struct fs_inode *inode = w->inode;
@@ -38,6 +38,18 @@ static int write_account(struct jnl_handle *h, struct write *w)
 		err = fs_inode_store(h, inode);
 	}
 	os_mutex_unlock(&inode->meta);
+	return err;
+}
+
+/* The handle's end. What cannot be stored has not been written: the bytes may be out of reach. */
+static int write_end(struct jnl_handle *h, struct write *w)
+{
+	int err = write_account(h, w);
+
+	if (!err)
+		err = jnl_end(h);
+	if (err)
+		w->done = 0;
 	w->stored = !err;
 	return err;
 }
@@ -109,7 +121,6 @@ static int write_fresh(struct write *w, lblk_t lblk, uint32_t nr, struct fs_exte
 	size_t len;
 	int err;
 
-	/* The blocks, size and times; twice the blocks' when they have to be undone. */
 	err = jnl_begin(inode->fs->jnl, fs_credits_fill(inode, nr) + FS_CREDITS_SIZE, &h);
 	if (!err)
 		err = fs_map_fill(&h, inode, lblk, nr, e, &fresh);
@@ -124,8 +135,7 @@ static int write_fresh(struct write *w, lblk_t lblk, uint32_t nr, struct fs_exte
 		return write_undo_fill(&h, w, e, err);
 	write_advance(w, len);
 	e->pblk = 0;
-	err = write_account(&h, w);
-	return err ? err : jnl_end(&h);
+	return write_end(&h, w);
 }
 
 /* The next part: as far as one extent or one handle goes. */
@@ -161,15 +171,12 @@ static int write_mapped(struct write *w)
 		if (!err && w->left > 0)
 			cache_throttle(fs->cache);
 	}
-	if (w->done == 0)
+	if (w->done == 0 || w->stored)
 		return err;
-	if (!w->stored) {
-		err = jnl_begin(fs->jnl, FS_CREDITS_SIZE, &h);
-		if (!err)
-			err = write_account(&h, w);
-		return err ? err : jnl_end(&h);
-	}
-	return 0;
+	err = jnl_begin(fs->jnl, FS_CREDITS_SIZE, &h);
+	if (err)
+		w->done = 0;
+	return err ? err : write_end(&h, w);
 }
 
 static int write_inline(struct write *w)
