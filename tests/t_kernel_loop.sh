@@ -23,7 +23,7 @@ for d in range(10):
             f.write(rnd.randbytes(rnd.choice([0, 10, 59, 60, 61, 150, 1000, 5000, 100000])))
 with open(top + "/holes", "wb") as f:
     for i in range(30):
-        f.seek(rnd.randrange(1 << 31))
+        f.seek(rnd.randrange(1 << 27))
         f.write(rnd.randbytes(3000))
 os.symlink("a" * 59, top + "/fast")
 os.symlink("a" * 60, top + "/slow")

@@ -85,12 +85,15 @@ static struct timespec time_load(le32 low, le32 extra, bool has)
 	return t;
 }
 
-static void time_store(struct timespec t, le32 *low, le32 *extra, bool has)
+/* What the disk cannot hold is taken from memory too: a time does not change by being read back. */
+static void time_store(struct timespec *t, le32 *low, le32 *extra, bool has)
 {
-	*low = le32_of((uint32_t)t.tv_sec);
+	*low = le32_of((uint32_t)t->tv_sec);
 	if (has)
-		*extra = le32_of((uint32_t)(((t.tv_sec - (int32_t)t.tv_sec) >> 32) & ((1 << EPOCH_BITS) - 1)) |
-				 (uint32_t)t.tv_nsec << EPOCH_BITS);
+		*extra = le32_of((uint32_t)(((t->tv_sec - (int32_t)t->tv_sec) >> 32) & ((1 << EPOCH_BITS) - 1)) |
+				 (uint32_t)t->tv_nsec << EPOCH_BITS);
+	else
+		t->tv_nsec = 0;
 }
 
 void fs_inode_touch(struct fs_inode *inode, bool mtime)
@@ -259,13 +262,13 @@ static void store_size(const struct fs_inode *inode, struct ext_disk_inode *raw)
 		raw->i_file_acl_hi = le16_of((uint16_t)(inode->file_acl >> 32));
 }
 
-static void store_times(const struct fs_inode *inode, struct ext_disk_inode *raw)
+static void store_times(struct fs_inode *inode, struct ext_disk_inode *raw)
 {
-	time_store(inode->atime, &raw->i_atime, &raw->i_atime_extra, HAS_EXTRA(inode, i_atime_extra));
-	time_store(inode->mtime, &raw->i_mtime, &raw->i_mtime_extra, HAS_EXTRA(inode, i_mtime_extra));
-	time_store(inode->ctime, &raw->i_ctime, &raw->i_ctime_extra, HAS_EXTRA(inode, i_ctime_extra));
+	time_store(&inode->atime, &raw->i_atime, &raw->i_atime_extra, HAS_EXTRA(inode, i_atime_extra));
+	time_store(&inode->mtime, &raw->i_mtime, &raw->i_mtime_extra, HAS_EXTRA(inode, i_mtime_extra));
+	time_store(&inode->ctime, &raw->i_ctime, &raw->i_ctime_extra, HAS_EXTRA(inode, i_ctime_extra));
 	if (HAS_EXTRA(inode, i_crtime_extra))
-		time_store(inode->crtime, &raw->i_crtime, &raw->i_crtime_extra, true);
+		time_store(&inode->crtime, &raw->i_crtime, &raw->i_crtime_extra, true);
 	raw->i_version_lo = le32_of((uint32_t)inode->version);
 	if (HAS_EXTRA(inode, i_version_hi))
 		raw->i_version_hi = le32_of((uint32_t)(inode->version >> 32));
@@ -273,7 +276,7 @@ static void store_times(const struct fs_inode *inode, struct ext_disk_inode *raw
 		raw->i_projid = le32_of(inode->projid);
 }
 
-static void store_fields(const struct fs_inode *inode, struct ext_disk_inode *raw)
+static void store_fields(struct fs_inode *inode, struct ext_disk_inode *raw)
 {
 	raw->i_mode = le16_of(inode->mode);
 	raw->i_uid_lo = le16_of((uint16_t)inode->uid);
