@@ -86,7 +86,10 @@ static struct window *pick(struct model *m, uint64_t *off, size_t *len)
 	const size_t at = (size_t)rng_below(&m->rng, m->window_bytes);
 
 	*off = w->off + at;
-	*len = 1 + (size_t)rng_below(&m->rng, rng_below(&m->rng, 2) ? m->window_bytes - at : MIN(m->window_bytes - at, (size_t)200));
+	*len = m->window_bytes - at;
+	if (rng_below(&m->rng, 2))
+		*len = MIN(*len, (size_t)200);
+	*len = 1 + (size_t)rng_below(&m->rng, *len);
 	return w;
 }
 
@@ -175,7 +178,8 @@ static void compare_all(struct model *m, uint32_t bs)
 
 	ck_assert_msg(file_attr(m->x, m->ino).size_bytes == m->size, "seed %" PRIu64 ": other size", m->seed);
 	for (unsigned i = 0; i < m->nr_windows; i++) {
-		const size_t want = m->win[i].off >= m->size ? 0 : (size_t)MIN((uint64_t)m->window_bytes, m->size - m->win[i].off);
+		const uint64_t left = m->size - MIN(m->size, m->win[i].off);
+		const size_t want = (size_t)MIN((uint64_t)m->window_bytes, left);
 
 		ck_assert_uint_eq(file_read(m->x, m->ino, m->win[i].off, m->scratch, m->window_bytes), want);
 		ck_assert_msg(!memcmp(m->scratch, m->win[i].bytes, want), "seed %" PRIu64 ": window %u differs", m->seed, i);

@@ -138,7 +138,8 @@ static void model_step(struct model *m)
 {
 	const unsigned i = (unsigned)rng_below(&m->rng, NR_NAMES);
 	static uint8_t value[VALUE_MAX];
-	const size_t len = (size_t)rng_below(&m->rng, rng_below(&m->rng, 4) ? 40 : rng_below(&m->rng, 4) ? 300 : VALUE_MAX);
+	const unsigned max = rng_below(&m->rng, 4) ? 40 : rng_below(&m->rng, 4) ? 300 : VALUE_MAX;
+	const size_t len = (size_t)rng_below(&m->rng, max);
 	int err;
 
 	if (rng_below(&m->rng, 4) == 0) {

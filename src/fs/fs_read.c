@@ -72,7 +72,8 @@ static int result_room(struct fs_read_result *r, uint32_t nr, struct fs_extent *
 	return 0;
 }
 
-static int find_extents(struct fs_inode *inode, lblk_t lblk, uint32_t nr, struct fs_extent *extents, uint32_t *nr_extents)
+static int find_extents(struct fs_inode *inode, lblk_t lblk, uint32_t nr, struct fs_extent *extents,
+			uint32_t *nr_extents)
 {
 	*nr_extents = 0;
 	while (nr > 0) {
