@@ -125,6 +125,27 @@ static inline void check_begin(struct jnl_handle *h) { (void)h; }
 
 /* Handles --------------------------------------------------------------------------------- */
 
+/* Through the gate and into a transaction that has room; waits for one outside of the gate. */
+static int handle_enter(struct jnl *j, struct jnl_handle *h)
+{
+	for (;;) {
+		int err;
+
+		gate_enter(&j->gate, h->slot);
+		err = j->ops->begin ? j->ops->begin(j, h) : 0;
+		if (likely(!err))
+			return 0;
+		gate_leave(&j->gate, h->slot);
+		if (err != -EAGAIN)
+			return err;
+		lock_dep_release(&j->handle_dep);
+		err = j->ops->wait_room(j, h->nr_credits);
+		lock_dep_acquire(&j->handle_dep, 0, false);
+		if (err)
+			return err;
+	}
+}
+
 int jnl_begin(struct jnl *j, unsigned nr_credits, struct jnl_handle *h)
 {
 	int err;
@@ -138,10 +159,8 @@ int jnl_begin(struct jnl *j, unsigned nr_credits, struct jnl_handle *h)
 	h->nr_credits = nr_credits;
 	h->slot = gate_slot();
 	check_begin(h);
-	gate_enter(&j->gate, h->slot);
-	err = j->ops->begin ? j->ops->begin(j, h) : 0;
+	err = handle_enter(j, h);
 	if (err) {
-		gate_leave(&j->gate, h->slot);
 		lock_dep_release(&j->handle_dep);
 		return err;
 	}
@@ -151,8 +170,11 @@ int jnl_begin(struct jnl *j, unsigned nr_credits, struct jnl_handle *h)
 
 int jnl_extend(struct jnl_handle *h, unsigned nr_credits)
 {
-	h->nr_credits += nr_credits;
-	return 0;
+	const int err = h->jnl->ops->extend ? h->jnl->ops->extend(h, nr_credits) : 0;
+
+	if (!err)
+		h->nr_credits += nr_credits;
+	return err;
 }
 
 int jnl_restart(struct jnl_handle *h, unsigned nr_credits)
@@ -203,6 +225,21 @@ void jnl_forget(struct jnl_handle *h, pblk_t pblk, uint32_t nr)
 	h->jnl->ops->forget(h, pblk, nr);
 }
 
+void jnl_forget_data(struct jnl_handle *h, pblk_t pblk, uint32_t nr)
+{
+	assert(h->opened);
+	if (h->jnl->ops->forget_data)
+		h->jnl->ops->forget_data(h, pblk, nr);
+	else
+		cache_forget(h->jnl->cache, pblk, nr);
+}
+
+int jnl_order_data(struct jnl_handle *h, pblk_t pblk, uint32_t nr)
+{
+	assert(h->opened);
+	return h->jnl->ops->order_data ? h->jnl->ops->order_data(h, pblk, nr) : 0;
+}
+
 int jnl_commit_wait(struct jnl *j, jnl_tid tid)
 {
 	lock_dep_assert_below(RANK_HANDLE);
@@ -213,13 +250,32 @@ void jnl_abort(struct jnl *j, int err)
 {
 	int none = 0;
 
-	if (atomic_compare_exchange_strong(&j->abort_err, &none, err))
-		log_error("%s: no more writes from now on: %s", blk_name(j->dev), strerror(-err));
+	if (!atomic_compare_exchange_strong(&j->abort_err, &none, err))
+		return;
+	log_error("%s: no more writes from now on: %s", blk_name(j->dev), strerror(-err));
+	if (j->ops->aborted)
+		j->ops->aborted(j, err);
 }
 
 bool jnl_is_aborted(const struct jnl *j)
 {
 	return atomic_load_explicit(&j->abort_err, memory_order_relaxed) != 0;
+}
+
+enum jnl_data_mode jnl_data_mode(const struct jnl *j)
+{
+	return j->data_mode;
+}
+
+bool jnl_is_committed(const struct jnl *j, jnl_tid tid)
+{
+	return !j->ops->is_committed || j->ops->is_committed(j, tid);
+}
+
+void jnl_set_commit_hook(struct jnl *j, void (*fn)(void *arg, jnl_tid tid), void *arg)
+{
+	j->commit_hook = fn;
+	j->commit_arg = arg;
 }
 
 int jnl_free(struct jnl *j)

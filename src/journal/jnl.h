@@ -29,6 +29,12 @@
 struct jnl;
 typedef uint64_t jnl_tid;	/* rises by one a transaction; 0 is none */
 
+enum jnl_data_mode {
+	JNL_DATA_ORDERED,	/* data of new blocks is durable before the commit that makes them visible */
+	JNL_DATA_JOURNAL,	/* data goes through the log like metadata */
+	JNL_DATA_WRITEBACK,	/* no order */
+};
+
 #ifdef OSFS_LOCK_DEBUG
 enum { JNL_TOUCHED_MAX = 256 };
 struct jnl_touched {
@@ -42,6 +48,8 @@ struct jnl_handle {
 	jnl_tid tid;
 	unsigned nr_credits;	/* left; counted down in debug builds */
 	unsigned slot;		/* of the gate */
+	unsigned nr_reserved;	/* credits that the transaction counts for this handle */
+	unsigned nr_used;	/* blocks that this handle brought into it */
 	bool opened;
 #ifdef OSFS_LOCK_DEBUG
 	unsigned nr_touched;
@@ -74,14 +82,32 @@ MUST_CHECK int jnl_get_create(struct jnl_handle *h, struct cache_buf *b);
 void jnl_dirty(struct jnl_handle *h, struct cache_buf *b);
 /* Metadata blocks were freed in this handle: never write them home, revoke them in the log. */
 void jnl_forget(struct jnl_handle *h, pblk_t pblk, uint32_t nr);
+/* Blocks of file data were freed: their frames go. Metadata in data=journal mode: revoked as well. */
+void jnl_forget_data(struct jnl_handle *h, pblk_t pblk, uint32_t nr);
+/*
+ * These blocks were allocated for file data in this handle: in ordered mode what is dirty in them is
+ * written before the transaction commits. The data is in the cache, or between cache_write_begin
+ * and _end, when the handle ends.
+ */
+MUST_CHECK int jnl_order_data(struct jnl_handle *h, pblk_t pblk, uint32_t nr);
 
 /*
- * Durable: transaction tid (and all before it). 0 as tid: everything up to now. Callers that come
- * at one time share a commit. -EROFS after an abort. No handle may be open.
+ * Durable: transaction tid (and all before it), and whatever the device had completed before the
+ * call. 0 as tid: everything up to now. Callers that come at one time share a commit. -EROFS after
+ * an abort. No handle may be open.
  */
 MUST_CHECK int jnl_commit_wait(struct jnl *j, jnl_tid tid);
 /* From now on everything that writes gets -EROFS; the first err stays. */
 void jnl_abort(struct jnl *j, int err);
 bool jnl_is_aborted(const struct jnl *j);
+enum jnl_data_mode jnl_data_mode(const struct jnl *j);
+/* Blocks that were freed in transaction tid may be used again. Without a journal: at once. */
+bool jnl_is_committed(const struct jnl *j, jnl_tid tid);
+/*
+ * fn is called after each commit, in order, with no lock of the journal held, by whoever committed:
+ * maybe a thread in jnl_begin() or jnl_commit_wait() with its inode locks. It does not call the
+ * journal. Set before the first handle.
+ */
+void jnl_set_commit_hook(struct jnl *j, void (*fn)(void *arg, jnl_tid tid), void *arg);
 
 #endif

@@ -37,12 +37,19 @@ struct jnl_gate {
 
 struct jnl_ops {
 	const char *name;
-	int (*begin)(struct jnl *j, struct jnl_handle *h);	/* after the gate; may set h->tid */
+	/* After the gate; may set h->tid. -EAGAIN: leave the gate, wait_room, try again. */
+	int (*begin)(struct jnl *j, struct jnl_handle *h);
+	int (*wait_room)(struct jnl *j, unsigned nr_credits);	/* no handle open */
+	int (*extend)(struct jnl_handle *h, unsigned nr_credits);
 	int (*get_write)(struct jnl_handle *h, struct cache_buf *b, bool fresh);
 	void (*dirty)(struct jnl_handle *h, struct cache_buf *b);
 	void (*forget)(struct jnl_handle *h, pblk_t pblk, uint32_t nr);
+	void (*forget_data)(struct jnl_handle *h, pblk_t pblk, uint32_t nr);	/* NULL: cache_forget */
+	int (*order_data)(struct jnl_handle *h, pblk_t pblk, uint32_t nr);
 	int (*end)(struct jnl_handle *h);			/* before the gate */
 	int (*commit_wait)(struct jnl *j, jnl_tid tid);
+	bool (*is_committed)(const struct jnl *j, jnl_tid tid);	/* NULL: always */
+	void (*aborted)(struct jnl *j, int err);		/* once */
 	int (*free)(struct jnl *j);
 };
 
@@ -52,6 +59,9 @@ struct jnl {
 	struct cache *cache;
 	struct blk_dev *dev;
 	atomic_int abort_err;		/* 0 or the first error */
+	enum jnl_data_mode data_mode;	/* [const] */
+	void (*commit_hook)(void *arg, jnl_tid tid);	/* [const after the first handle] */
+	void *commit_arg;
 	struct jnl_gate gate;
 	struct lock_dep handle_dep;	/* RANK_HANDLE */
 };
