@@ -48,8 +48,7 @@ trap 'exit 129' HUP INT TERM
 wait_daemons() {
     local f p i
     for f in "$T"/*.pid; do
-        [ -f "$f" ] || continue
-        p=$(cat "$f")
+        p=$(cat "$f" 2>/dev/null) || continue	# the daemon takes it away as it ends
         for ((i = 0; i < 400; i++)); do
             kill -0 "$p" 2>/dev/null || break
             sleep 0.05

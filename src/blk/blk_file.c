@@ -81,8 +81,10 @@ static void file_close(struct blk_dev *d)
 
 	if (f->direct_fd >= 0)
 		close(f->direct_fd);
-	if (f->fd >= 0)
-		close(f->fd);		/* and with it the lock */
+	if (f->fd >= 0) {
+		file_unlock(f->fd);
+		close(f->fd);
+	}
 	blk_dev_fini(d);
 	free(f);
 }

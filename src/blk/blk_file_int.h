@@ -69,5 +69,6 @@ static inline void file_ring_reap(void) { }
 
 /* -EBUSY, with a message that says who, when another holds the image. */
 int file_lock(int fd, const char *name, bool exclusive);
+void file_unlock(int fd);
 
 #endif

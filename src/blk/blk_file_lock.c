@@ -3,6 +3,10 @@
  *
  * flock(2): one owner for writing or any number for reading, gone with the last
  * descriptor even when its process is killed, kept over the fork of a daemon.
+ *
+ * The kernel's own references to a descriptor (requests of a ring that is torn down in the
+ * background) can outlive close() and even the process for a moment. So closing unlocks
+ * by name, and a lock that no process has is waited for a little.
  */
 #include "config.h"
 #include "blk/blk_file_int.h"
@@ -13,11 +17,16 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
 
-enum { COMM_BYTES = 64 };
+enum {
+	COMM_BYTES = 64,
+	ORPHAN_TRIES = 40,	/* of a lock whose process has gone */
+	ORPHAN_WAIT_NSEC = 50 * 1000 * 1000,
+};
 
 /* The name of a process; false when there is none of that number. */
 static bool process_name(int pid, char comm[static COMM_BYTES])
@@ -131,17 +140,22 @@ static int holder_in_descriptors(const struct stat *st)
 	return found;
 }
 
-static void tell_holder(int fd, const char *name)
+/* 0: none that we may see. */
+static int holder_of(int fd)
+{
+	struct stat st;
+	int pid;
+
+	if (fstat(fd, &st))
+		return 0;
+	pid = holder_in_locks(&st);
+	return pid ? pid : holder_in_descriptors(&st);
+}
+
+static void tell_holder(int pid, const char *name)
 {
 	char comm[COMM_BYTES];
-	struct stat st;
-	int pid = 0;
 
-	if (!fstat(fd, &st)) {
-		pid = holder_in_locks(&st);
-		if (!pid)
-			pid = holder_in_descriptors(&st);
-	}
 	if (pid == getpid())
 		log_error("%s: already open in this process: was it named twice?", name);
 	else if (pid && process_name(pid, comm))
@@ -150,19 +164,35 @@ static void tell_holder(int fd, const char *name)
 		log_error("%s: in use by another process", name);
 }
 
-int file_lock(int fd, const char *name, bool exclusive)
+static int try_lock(int fd, bool exclusive)
 {
 	int ret;
 
 	do
 		ret = flock(fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB);
 	while (ret < 0 && errno == EINTR);
-	if (!ret)
-		return 0;
-	if (errno == EWOULDBLOCK) {
-		tell_holder(fd, name);
+	return ret < 0 ? -errno : 0;
+}
+
+int file_lock(int fd, const char *name, bool exclusive)
+{
+	const struct timespec pause = { .tv_nsec = ORPHAN_WAIT_NSEC };
+	int pid = 0, err = try_lock(fd, exclusive);
+
+	for (unsigned i = 0; err == -EWOULDBLOCK && !(pid = holder_of(fd)) && i < ORPHAN_TRIES; i++) {
+		nanosleep(&pause, NULL);
+		err = try_lock(fd, exclusive);
+	}
+	if (err == -EWOULDBLOCK) {
+		tell_holder(pid, name);
 		return -EBUSY;
 	}
-	log_warn("%s: cannot be locked here (%s); nothing else may use it meanwhile", name, strerror(errno));
+	if (err)
+		log_warn("%s: cannot be locked here (%s); nothing else may use it meanwhile", name, strerror(-err));
 	return 0;
+}
+
+void file_unlock(int fd)
+{
+	flock(fd, LOCK_UN);	/* nothing to do where there was no lock */
 }

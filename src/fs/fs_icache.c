@@ -24,7 +24,7 @@ enum {
 
 struct ishard {
 	os_mutex lock;			/* RANK_INO_TABLE */
-	os_cond loaded;
+	os_cond loaded;			/* or dropped, of one that was -ESTALE */
 	struct fs_inode *buckets[NR_BUCKETS];	/* [lock] */
 	struct list idle;		/* [lock] longest unused first */
 	unsigned nr_idle;		/* [lock] */
@@ -105,6 +105,8 @@ static void drop(struct ishard *s, struct fs_inode *inode)
 	*at = inode->hash_next;
 	s->nr_inodes--;
 	s->nr_referenced -= inode->nr_refs > 0;
+	if (inode->load_err == -ESTALE)
+		os_cond_broadcast(&s->loaded);	/* fs_icache_new() may wait for the number */
 	os_rwlock_fini(&inode->lock);
 	os_mutex_fini(&inode->meta);
 	slab_put(inode->fs->icache->slab, inode);
@@ -262,7 +264,10 @@ int fs_icache_new(struct fs *fs, ino_nr_t ino, struct fs_inode **out)
 	LOCK_GUARD(&s->lock);
 
 	*out = NULL;
-	if (find(s, ino)) {
+	/* One that is being destroyed gives its number back a moment before it leaves the table. */
+	while ((inode = find(s, ino)) && inode->load_err == -ESTALE)
+		os_cond_wait(&s->loaded, &s->lock);
+	if (inode) {
 		log_error("%s: inode %" PRIu32 " is in use, but free in its bitmap", blk_name(fs->dev), ino);
 		return -EUCLEAN;
 	}
