@@ -14,7 +14,7 @@ void raid_status_get(struct raid *r, struct raid_status *out)
 	for (unsigned slot = 0; slot < r->geom.nr_disks; slot++)
 		if (!r->slots[slot])
 			out->members[out->nr_members++] = (struct raid_member_status){
-				.state = RAID_MISSING, .slot = (int)slot };
+				.state = RAID_MISSING, .slot = (int)slot, .dev_nr = -1 };
 	for (unsigned i = 0; i < r->nr_members && out->nr_members < RAID_MAX_MEMBERS; i++) {
 		struct raid_member *m = &r->members[i];
 		enum raid_member_state state = atomic_load(&m->state);
@@ -22,18 +22,27 @@ void raid_status_get(struct raid *r, struct raid_status *out)
 		out->nr_active += state == RAID_IN_SYNC;
 		out->nr_spares += state == RAID_SPARE;
 		out->members[out->nr_members++] = (struct raid_member_status){
-			.name = blk_name(m->dev), .state = state, .slot = m->slot, .events = m->sb.info.events,
+			.name = blk_name(m->dev), .state = state, .dev_nr = m->sb.info.dev_nr, .slot = m->slot,
+			.write_mostly = m->write_mostly, .data_offset = m->data_offset,
+			.recovered_sects = state == RAID_REBUILDING ? atomic_load(&m->recovered) : 0,
+			.events = m->sb.info.events, .nr_corrected = atomic_load(&m->nr_corrected),
 			.nr_read_errors = atomic_load(&m->nr_read_errors),
 			.nr_write_errors = atomic_load(&m->nr_write_errors) };
 	}
 }
 
-void raid_to_text(struct raid *r, FILE *out)
+const char *raid_member_state_name(enum raid_member_state s)
 {
 	static const char *const states[] = {
 		[RAID_IN_SYNC] = "in sync", [RAID_FAULTY] = "faulty", [RAID_SPARE] = "spare",
 		[RAID_REBUILDING] = "rebuilding", [RAID_MISSING] = "missing",
 	};
+
+	return states[s];
+}
+
+void raid_to_text(struct raid *r, FILE *out)
+{
 	struct raid_status st;
 	char uuid[40], layout[32];
 
@@ -51,6 +60,6 @@ void raid_to_text(struct raid *r, FILE *out)
 		else
 			fprintf(out, "  no slot: ");
 		fprintf(out, "%s, %s, events %" PRIu64 ", errors: %" PRIu64 " reading, %" PRIu64 " writing\n",
-			m->name ? m->name : "-", states[m->state], m->events, m->nr_read_errors, m->nr_write_errors);
+			m->name ? m->name : "-", raid_member_state_name(m->state), m->events, m->nr_read_errors, m->nr_write_errors);
 	}
 }
