@@ -105,6 +105,10 @@ static int plan_check(struct plan *pl)
 		log_error("%s takes %u to %u devices, not %u", pl->level->name, pl->level->min_disks, max_devs, pl->nr_devs);
 		return -EINVAL;
 	}
+	if (p->bitmap == RAID_BITMAP_INTERNAL) {
+		log_error("making a write-intent bitmap is not supported yet");
+		return -EOPNOTSUPP;
+	}
 	for (unsigned i = 0; !pl->level->redundant && i < p->nr_disks; i++)
 		if (!pl->members[i]) {
 			log_error("%s cannot do without a member", pl->level->name);
