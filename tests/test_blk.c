@@ -433,6 +433,7 @@ int main(void)
 	suite_add_tcase(s, tc);
 	add_file_tests(s);
 	add_fault_tests(s);
+	add_record_tests(s);
 
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);

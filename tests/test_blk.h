@@ -45,5 +45,6 @@ void mirror_init(struct mirror *m, struct blk_dev *a, struct blk_dev *b);
 
 void add_file_tests(Suite *s);
 void add_fault_tests(Suite *s);
+void add_record_tests(Suite *s);
 
 #endif

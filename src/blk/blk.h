@@ -94,6 +94,7 @@ void blk_stats_get(const struct blk_dev *d, struct blk_stats *out);
  *   PATH or file:PATH[?direct]     image file or block device; ./mem:x for a file so named
  *   mem:SIZE                       zero-filled memory; SIZE takes k, m, g, t (powers of 1024)
  *   fault:RULES:SPEC               see blk_fault.h; SPEC is the lower device
+ *   record:LOGFILE:SPEC            see blk_record.h; what is written, in a log of dm-log-writes' format
  *   trace:SPEC                     every request, with its time, in the trace ring
  */
 struct blk_open_opts {

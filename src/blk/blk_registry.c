@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "blk/blk_fault.h"
+#include "blk/blk_record.h"
 
 /* What a row gets: spec is "KIND:" and rest. */
 struct open_args {
@@ -88,28 +89,40 @@ static int open_trace(const struct open_args *a, struct blk_dev **out)
 	return err;
 }
 
-static int open_fault(const struct open_args *a, struct blk_dev **out)
+/* "WORD:DEVICE": the lower device is opened, make() puts the filter that WORD describes on it. */
+static int open_filter(const struct open_args *a, const char *word_name,
+		       int (*make)(struct blk_dev *lower, const char *word, struct blk_dev **out), struct blk_dev **out)
 {
 	const char *colon = strchr(a->rest, ':');
 	struct blk_dev *lower;
-	char *rules;
+	char *word;
 	int err;
 
 	if (!colon) {
-		log_error("%s: wanted fault:RULES:DEVICE", a->spec);
+		log_error("%s: wanted %.*s%s:DEVICE", a->spec, (int)(a->rest - a->spec), a->spec, word_name);
 		return -EINVAL;
 	}
-	rules = strndup(a->rest, (size_t)(colon - a->rest));
-	if (!rules)
+	word = strndup(a->rest, (size_t)(colon - a->rest));
+	if (!word)
 		return -ENOMEM;
 	err = open_spec(colon + 1, a->opts, a->depth + 1, &lower);
 	if (!err) {
-		err = blk_fault_new_rules(lower, rules, out);
+		err = make(lower, word, out);
 		if (err)
 			blk_close(lower);
 	}
-	free(rules);
+	free(word);
 	return err;
+}
+
+static int open_fault(const struct open_args *a, struct blk_dev **out)
+{
+	return open_filter(a, "RULES", blk_fault_new_rules, out);
+}
+
+static int open_record(const struct open_args *a, struct blk_dev **out)
+{
+	return open_filter(a, "LOGFILE", blk_record_new_file, out);
 }
 
 static const struct {
@@ -119,6 +132,7 @@ static const struct {
 	{ "file", open_file },
 	{ "mem", open_mem },
 	{ "fault", open_fault },
+	{ "record", open_record },
 	{ "trace", open_trace },
 };
 
