@@ -3,6 +3,56 @@
 
 #include "base/crc.h"
 
+static uint32_t block_bytes_of(const struct ext_disk_super *sb)
+{
+	return EXT_MIN_BLOCK_BYTES << le32_get(sb->s_log_block_size);
+}
+
+uint32_t ext_nr_groups(const struct ext_disk_super *sb)
+{
+	const uint64_t nr = ext_super_blocks(sb, sb->s_blocks_count_lo, sb->s_blocks_count_hi);
+
+	return (uint32_t)DIV_UP(nr - le32_get(sb->s_first_data_block), (uint64_t)le32_get(sb->s_blocks_per_group));
+}
+
+uint32_t ext_desc_bytes(const struct ext_disk_super *sb)
+{
+	return le32_get(sb->s_feature_incompat) & EXT_INCOMPAT_64BIT ? le16_get(sb->s_desc_size) : EXT_DESC_BYTES_32;
+}
+
+static bool has_meta_bg(const struct ext_disk_super *sb)
+{
+	return le32_get(sb->s_feature_incompat) & EXT_INCOMPAT_META_BG;
+}
+
+pblk_t ext_group_desc_block(const struct ext_disk_super *sb, uint32_t group, uint32_t *off_bytes)
+{
+	const uint32_t per_block = block_bytes_of(sb) / ext_desc_bytes(sb), nr = group / per_block;
+	const uint32_t leader = nr * per_block;
+
+	*off_bytes = group % per_block * ext_desc_bytes(sb);
+	if (!has_meta_bg(sb) || nr < le32_get(sb->s_first_meta_bg))
+		return (pblk_t)le32_get(sb->s_first_data_block) + 1 + nr;
+	return (pblk_t)leader * le32_get(sb->s_blocks_per_group) + le32_get(sb->s_first_data_block) +
+	       ext_group_has_super(sb, leader);
+}
+
+uint32_t ext_group_nr_desc_blocks(const struct ext_disk_super *sb, uint32_t group)
+{
+	const uint32_t per_block = block_bytes_of(sb) / ext_desc_bytes(sb);
+	const uint32_t first_meta_bg = le32_get(sb->s_first_meta_bg);
+	const uint32_t metagroup = group / per_block, nr = group % per_block;
+
+	if (!has_meta_bg(sb)) {
+		if (!ext_group_has_super(sb, group))
+			return 0;
+		return DIV_UP(ext_nr_groups(sb), per_block) + le16_get(sb->s_reserved_gdt_blocks);
+	}
+	if (metagroup < first_meta_bg)
+		return ext_group_has_super(sb, group) ? first_meta_bg : 0;
+	return nr == 0 || nr == 1 || nr == per_block - 1;
+}
+
 static bool is_power_of(uint32_t n, uint32_t base)
 {
 	while (n > base && n % base == 0)
@@ -62,6 +112,59 @@ uint16_t ext_group_csum(const struct ext_disk_super *sb, uint32_t seed, uint32_t
 		return crc;
 	}
 	return 0;
+}
+
+uint32_t ext_bitmap_csum(uint32_t seed, const void *map, uint32_t nr_bits, unsigned desc_bytes)
+{
+	const uint32_t csum = crc32c(seed, map, nr_bits / 8);
+
+	return desc_bytes >= EXT_DESC_BYTES_64 ? csum : csum & 0xffff;
+}
+
+/* Over block number and contents with the checksum taken as 0. */
+uint32_t ext_xattr_block_csum(uint32_t seed, pblk_t pblk, const void *block, uint32_t block_bytes)
+{
+	const size_t at = offsetof(struct ext_disk_xattr_header, h_checksum);
+	const le64 nr = le64_of(pblk);
+	const le32 zero = le32_of(0);
+	uint32_t crc = crc32c(seed, &nr, sizeof(nr));
+
+	crc = crc32c(crc, block, at);
+	crc = crc32c(crc, &zero, sizeof(zero));
+	return crc32c(crc, (const uint8_t *)block + at + sizeof(zero), block_bytes - at - sizeof(zero));
+}
+
+static unsigned rec_len_of(const struct ext_disk_dirent *de)
+{
+	const unsigned raw = le16_get(de->rec_len);
+
+	return raw == 0 || raw == 65535 ? 65536 : raw;
+}
+
+unsigned ext_dx_entries_off(const void *block, uint32_t block_bytes)
+{
+	enum { DOT_BYTES = 12 };
+	const struct ext_disk_dirent *first = block;
+	const struct ext_disk_dirent *second = (const void *)((const uint8_t *)block + DOT_BYTES);
+	const struct ext_disk_dx_root_info *info = (const void *)((const uint8_t *)block + 2 * DOT_BYTES);
+
+	if (rec_len_of(first) == block_bytes && !first->inode.raw)
+		return EXT_DX_NODE_OFF;
+	if (rec_len_of(first) == DOT_BYTES && rec_len_of(second) == block_bytes - DOT_BYTES &&
+	    !info->zero.raw && info->info_length == sizeof(*info))
+		return EXT_DX_ROOT_OFF;
+	return 0;
+}
+
+/* Over what is in use, then over the tail with its checksum as 0. */
+uint32_t ext_dx_csum(uint32_t inode_seed, const void *block, unsigned entries_off, unsigned count,
+		     const struct ext_disk_dx_tail *tail)
+{
+	const le32 zero = le32_of(0);
+	uint32_t crc = crc32c(inode_seed, block, entries_off + (size_t)count * sizeof(struct ext_disk_dx_entry));
+
+	crc = crc32c(crc, &tail->reserved, sizeof(tail->reserved));
+	return crc32c(crc, &zero, sizeof(zero));
 }
 
 uint32_t ext_inode_csum_seed(uint32_t seed, ino_nr_t ino, uint32_t generation)

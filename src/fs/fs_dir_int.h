@@ -200,7 +200,7 @@ static inline void fs_htree_set_limit(struct ext_disk_dx_entry *entries, unsigne
 {
 	((struct ext_disk_dx_countlimit *)entries)->limit = le16_of((uint16_t)limit);
 }
-enum { HTREE_BLOCK_MASK = 0x0fffffff, HTREE_ROOT_ENTRIES_OFF = 32, HTREE_NODE_ENTRIES_OFF = 8 };
+enum { HTREE_BLOCK_MASK = 0x0fffffff, HTREE_ROOT_ENTRIES_OFF = EXT_DX_ROOT_OFF, HTREE_NODE_ENTRIES_OFF = EXT_DX_NODE_OFF };
 static inline lblk_t fs_htree_block(const struct ext_disk_dx_entry *e)
 {
 	return le32_get(e->block) & HTREE_BLOCK_MASK;

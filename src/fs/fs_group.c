@@ -9,7 +9,6 @@
  */
 #include <stdlib.h>
 
-#include "base/crc.h"
 #include "fs/fs_bits.h"
 #include "fs/fs_int.h"
 
@@ -20,12 +19,7 @@ bool fs_group_has_super(const struct fs *fs, uint32_t group)
 
 pblk_t fs_group_desc_block(const struct fs *fs, uint32_t group, uint32_t *off_bytes)
 {
-	const uint32_t per_block = fs->block_bytes / fs->desc_bytes, nr = group / per_block;
-
-	*off_bytes = group % per_block * fs->desc_bytes;
-	if (!fs_has_incompat(fs, EXT_INCOMPAT_META_BG) || nr < le32_get(fs->super.s_first_meta_bg))
-		return (pblk_t)fs->first_data_block + 1 + nr;
-	return fs_group_first_block(fs, nr * per_block) + fs_group_has_super(fs, nr * per_block);
+	return ext_group_desc_block(&fs->super, group, off_bytes);
 }
 
 static bool has_desc_hi(const struct fs *fs)
@@ -203,9 +197,7 @@ int fs_group_store(struct jnl_handle *h, struct fs *fs, struct fs_group *g)
 
 static uint32_t bitmap_csum(const struct fs *fs, const void *map, uint32_t nr_bits)
 {
-	const uint32_t csum = crc32c(fs->csum_seed, map, nr_bits / 8);
-
-	return has_desc_hi(fs) ? csum : csum & 0xffff;
+	return ext_bitmap_csum(fs->csum_seed, map, nr_bits, fs->desc_bytes);
 }
 
 static int bitmap_csum_check(const struct fs *fs, const struct fs_group *g, const struct cache_buf *b,

@@ -7,24 +7,13 @@
  * the last entry whose hash is not above its own, or, when the next entry has the same hash
  * with bit 0 set, in one of those that follow.
  */
-#include "base/crc.h"
 #include "fs/fs_dir_int.h"
 
 /* The block ----------------------------------------------------------------------------------- */
 
 unsigned fs_htree_entries_off(const struct fs *fs, const void *block)
 {
-	const struct ext_disk_dirent *first = block;
-	const struct ext_disk_dirent *second = (const void *)((const uint8_t *)block + DIR_DOT_BYTES);
-	const struct ext_disk_dx_root_info *info = (const void *)((const uint8_t *)block + 2 * DIR_DOT_BYTES);
-
-	if (fs_dirent_rec_len(first) == fs->block_bytes && !first->inode.raw)
-		return HTREE_NODE_ENTRIES_OFF;
-	if (fs_dirent_rec_len(first) == DIR_DOT_BYTES &&
-	    fs_dirent_rec_len(second) == fs->block_bytes - DIR_DOT_BYTES &&
-	    !info->zero.raw && info->info_length == sizeof(*info))
-		return HTREE_ROOT_ENTRIES_OFF;
-	return 0;
+	return ext_dx_entries_off(block, fs->block_bytes);
 }
 
 static struct ext_disk_dx_entry *entries_of(const struct fs *fs, const void *block)
@@ -37,17 +26,10 @@ static const struct ext_disk_dx_root_info *root_info(const struct cache_buf *roo
 	return (const void *)((const uint8_t *)root->data + 2 * DIR_DOT_BYTES);
 }
 
-/* Over what is in use, then over the tail with its checksum as 0. */
 static uint32_t index_csum(const struct fs_inode *dir, const void *block, const struct ext_disk_dx_tail *tail)
 {
-	const struct ext_disk_dx_entry *entries = entries_of(dir->fs, block);
-	const le32 zero = le32_of(0);
-	uint32_t crc;
-
-	crc = crc32c(dir->csum_seed, block,
-		     (size_t)((const uint8_t *)(entries + fs_htree_count(entries)) - (const uint8_t *)block));
-	crc = crc32c(crc, &tail->reserved, sizeof(tail->reserved));
-	return crc32c(crc, &zero, sizeof(zero));
+	return ext_dx_csum(dir->csum_seed, block, fs_htree_entries_off(dir->fs, block),
+			   fs_htree_count(entries_of(dir->fs, block)), tail);
 }
 
 /* Behind the last entry that fits; NULL when the numbers are not what they must be. */

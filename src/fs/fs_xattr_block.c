@@ -7,7 +7,6 @@
  */
 #include <assert.h>
 
-#include "base/crc.h"
 #include "fs/fs_xattr.h"
 
 static struct ext_disk_xattr_header *header_of(const struct cache_buf *b)
@@ -15,17 +14,9 @@ static struct ext_disk_xattr_header *header_of(const struct cache_buf *b)
 	return b->data;
 }
 
-/* Over block number and contents with the checksum taken as 0. */
 static uint32_t block_csum(const struct fs *fs, const struct cache_buf *b)
 {
-	const size_t at = offsetof(struct ext_disk_xattr_header, h_checksum);
-	const le64 nr = le64_of(b->pblk);
-	const le32 zero = le32_of(0);
-	uint32_t crc = crc32c(fs->csum_seed, &nr, sizeof(nr));
-
-	crc = crc32c(crc, b->data, at);
-	crc = crc32c(crc, &zero, sizeof(zero));
-	return crc32c(crc, (const uint8_t *)b->data + at + sizeof(zero), fs->block_bytes - at - sizeof(zero));
+	return ext_xattr_block_csum(fs->csum_seed, b->pblk, b->data, fs->block_bytes);
 }
 
 static const char *header_check(const struct fs *fs, const struct cache_buf *b)

@@ -12,18 +12,7 @@
 
 uint32_t fs_group_nr_desc_blocks(const struct fs *fs, uint32_t group)
 {
-	const uint32_t per_block = fs->block_bytes / fs->desc_bytes;
-	const uint32_t first_meta_bg = le32_get(fs->super.s_first_meta_bg);
-	const uint32_t metagroup = group / per_block, nr = group % per_block;
-
-	if (!fs_has_incompat(fs, EXT_INCOMPAT_META_BG)) {
-		if (!fs_group_has_super(fs, group))
-			return 0;
-		return DIV_UP(fs->nr_groups, per_block) + le16_get(fs->super.s_reserved_gdt_blocks);
-	}
-	if (metagroup < first_meta_bg)
-		return fs_group_has_super(fs, group) ? first_meta_bg : 0;
-	return nr == 0 || nr == 1 || nr == per_block - 1;
+	return ext_group_nr_desc_blocks(&fs->super, group);
 }
 
 static int zone_compare(const void *a, const void *b)
