@@ -69,6 +69,8 @@ int raid_layout_parse(int level, const char *text, uint32_t *layout);
 const char *raid_level_name(int level);				/* "raid5" */
 const char *raid_layout_name(int level, uint32_t layout, char buf[static 32]);	/* "left-symmetric", "near=2" */
 int raid_metadata_parse(const char *text, enum raid_metadata *out);
+/* "01234567:89abcdef:..." as mdadm prints it. */
+const char *raid_uuid_text(const uint8_t uuid[16], char buf[static 40]);
 
 /*
  * Writes superblocks on members[0..nr_disks-1] (NULL: slot left missing) and on
@@ -144,6 +146,12 @@ struct raid_open_opts {
 	uint32_t speed_min_kib, speed_max_kib;	/* as raid_speed_set(); 0: md's 1000 and 200000 */
 	bool read_only;			/* nothing is written, no superblock either */
 	bool no_degraded;		/* -EROFS unless every slot is there */
+	/*
+	 * Asked, before anything is written, when a slot of an array that is to be written is not
+	 * there; false: it comes up read-only. NULL: it is written.
+	 */
+	bool (*write_degraded)(void *arg, const char *array);
+	void *degraded_arg;
 	bool force;			/* dirty and degraded parity array: take it for writing all the same */
 	bool quiet;			/* no line about the assembly when all is well */
 };
@@ -291,5 +299,8 @@ struct raid_status {
 };
 void raid_status_get(struct raid *r, struct raid_status *out);
 void raid_to_text(struct raid *r, FILE *out);
+/* For raid_map.h; lives as long as r. */
+struct raid_geom;
+const struct raid_geom *raid_geometry(const struct raid *r);
 
 #endif

@@ -313,7 +313,10 @@ static int check_state(struct assembly *a)
 		log_error("array %s is degraded", blk_name(&r->dev));
 		return -EROFS;
 	}
-	if (dirty && degraded && r->geom.nr_parity && !a->opts->read_only && !a->opts->force) {
+	if (degraded && !r->read_only && a->opts->write_degraded &&
+	    !a->opts->write_degraded(a->opts->degraded_arg, blk_name(&r->dev)))
+		r->read_only = r->dev.read_only = true;
+	if (dirty && degraded && r->geom.nr_parity && !r->read_only && !a->opts->force) {
 		log_error("array %s was not stopped cleanly and is degraded: what its missing member had cannot be told for "
 			  "sure where writes were under way; assemble it read-only or with force", blk_name(&r->dev));
 		return -EUCLEAN;

@@ -62,9 +62,6 @@ int raid_sb090_role(const struct raid_sb *sb, unsigned dev_nr);
 void raid_sb090_store(struct raid_sb *sb, const struct raid_sb_state *st);
 void raid_sb090_new(struct raid_sb *sb);
 
-/* "01234567:89abcdef:..." as mdadm prints it. */
-const char *raid_uuid_text(const uint8_t uuid[16], char buf[static 40]);
-
 /* Geometry: raid_zone.c ------------------------------------------------------- */
 
 int raid_zones_init(struct raid_geom *g, const uint64_t *member_sects);

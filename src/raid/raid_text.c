@@ -41,6 +41,11 @@ const char *raid_member_state_name(enum raid_member_state s)
 	return states[s];
 }
 
+const struct raid_geom *raid_geometry(const struct raid *r)
+{
+	return &r->geom;
+}
+
 void raid_to_text(struct raid *r, FILE *out)
 {
 	struct raid_status st;
