@@ -51,6 +51,9 @@ refused 32 'same|twice' "$OSFS" "${A[0]}" "${A[1]}" "${A[2]}" "${A[0]}" "$MNT"
 refused 32 'short' "$OSFS" "${A[0]}" "$T/short" "${A[2]}" "${A[3]}" "$MNT"
 refused 32 'single' "$OSFS" "${A[0]}" "${A[1]}" "${A[2]}" "$T/single" "$MNT"
 refused 32 'blank' "$OSFS" "${A[0]}" "${A[1]}" "${A[2]}" "$T/blank" "$MNT"
+refused 32 'every member is missing' "$OSFS" missing missing "$MNT"
+refused 32 'single.*not a member' "$OSFS" missing "$T/single" "$MNT"
+refused 1 'on-event' "$OSFS" -o on-event=/nonexistent/program "$T/single" "$MNT"
 
 # mkfs.osfs: 1, and what is there stays
 refused 1 'disk0.*array' "$MKFS" --level=5 "${A[@]}"
@@ -100,15 +103,22 @@ refused_busy "$MKFS" -F --level=5 "${A[@]}"
 umount_osfs
 fsck_volume "${A[@]}"
 
-# short of one member: degraded, whole, writable
-mount_osfs "${A[0]}" "${A[2]}" "${A[3]}"
+# short of one member: whole, but written to only when that is asked for
+hashes | diff "$T/before" - >/dev/null && fail "nothing was written by a mount for writing"
+hashes >"$T/before"
+mount_osfs "${A[0]}" missing "${A[2]}" "${A[3]}" 2>"$T/out"
+grep -q 'degraded.*read-only.*-o degraded' "$T/out" || { cat "$T/out" >&2; fail "no word of how to write"; }
+if touch "$MNT/x" 2>/dev/null; then fail "a degraded array was written to without being asked"; fi
+umount_osfs
+hashes | diff "$T/before" - || fail "a degraded mount changed an image"
+mount_osfs -o degraded "${A[0]}" "${A[2]}" "${A[3]}"
 echo data >"$MNT/degraded"
 umount_osfs
-mount_osfs "${A[3]}" "${A[0]}" "${A[2]}"
+mount_osfs -o degraded "${A[3]}" "${A[0]}" "${A[2]}"
 [ "$(cat "$MNT/degraded")" = data ] || fail "what was written degraded is not there"
 umount_osfs
 # the member that was left out is behind now, and must not be believed
-mount_osfs "${A[@]}" 2>"$T/out"
+mount_osfs -o degraded "${A[@]}" 2>"$T/out"
 [ "$(cat "$MNT/degraded")" = data ] || fail "a stale member was believed"
 umount_osfs
 fsck_volume "${A[@]}"

@@ -32,6 +32,7 @@ struct daemon {
 	struct fs *fs;			/* [const after start] NULL: the volume is served as a file */
 	struct fuse_session *se;	/* [const after start] */
 	struct loop *loop;		/* [const after start] */
+	struct events *events;		/* [const after start] NULL: nobody wants to be told */
 	struct ctl *ctl;		/* [const after start] NULL: no socket could be made */
 	char *source;			/* [const after start] what /proc/mounts shows */
 	uint32_t block_bytes;		/* [const after start] st_blksize */

@@ -41,7 +41,7 @@ static int open_fs(struct daemon *d)
 {
 	const struct opts *o = &d->o;
 	const struct fs_opts fo = {
-		.alloc = d->alloc, .cache_bytes = o->cache_bytes, .background = true, .read_only = o->read_only,
+		.alloc = d->alloc, .cache_bytes = o->cache_bytes, .background = true, .read_only = d->read_only,
 		.atime = o->atime, .errors = o->errors, .last_mounted = o->mountpoint,
 		.use_reserved = getuid() == 0,
 	};
@@ -60,8 +60,10 @@ static int open_all(struct daemon *d)
 {
 	int err = alloc_new(&(struct alloc_opts){ 0 }, &d->alloc);
 
+	if (!err && d->o.on_event)
+		err = events_start(d->o.on_event, d->o.mountpoint, &d->events);
 	if (!err)
-		err = members_open(&d->members, &d->o, d->alloc);
+		err = members_open(&d->members, &d->o, d->alloc, d->events);
 	if (err)
 		return err;
 	d->block_bytes = 4096;
@@ -79,6 +81,8 @@ static int close_all(struct daemon *d)
 	d->fs = NULL;
 	if (d->members.dev)
 		close_err = members_close(&d->members);
+	events_stop(d->events);
+	d->events = NULL;
 	if (d->alloc)
 		alloc_free(d->alloc);
 	d->alloc = NULL;
@@ -251,7 +255,7 @@ static int run_in_background(struct daemon *d)
 static bool may_be_left_out(const struct opts *o)
 {
 	for (unsigned i = 0; o->nofail && i < o->nr_members; i++)
-		if (access(o->members[i], F_OK) && errno == ENOENT) {
+		if (strcmp(o->members[i], OPTS_MISSING) && access(o->members[i], F_OK) && errno == ENOENT) {
 			log_warn("%s does not exist; not mounted, as nofail asks for", o->members[i]);
 			return true;
 		}

@@ -5,6 +5,7 @@
  */
 #include "base/log.h"
 #include "life.h"
+#include "scan.h"
 
 int main(int argc, char **argv)
 {
@@ -23,6 +24,9 @@ int main(int argc, char **argv)
 		break;
 	case OPTS_VERSION:
 		opts_print_version();
+		break;
+	case OPTS_SCAN:
+		status = scan_run(&o);
 		break;
 	case OPTS_UMOUNT:
 		status = life_umount(o.mountpoint);

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/log.h"
 
@@ -23,22 +24,61 @@ static int open_devs(struct members *m, const struct opts *o)
 	m->devs = calloc(o->nr_members, sizeof(struct blk_dev *));
 	if (!m->devs)
 		return -ENOMEM;
-	for (; m->nr < o->nr_members; m->nr++) {
-		err = blk_open(o->members[m->nr], &bo, &m->devs[m->nr]);
+	for (unsigned i = 0; i < o->nr_members; i++) {
+		if (!strcmp(o->members[i], OPTS_MISSING))
+			continue;
+		err = blk_open(o->members[i], &bo, &m->devs[m->nr]);
 		if (err)
 			return err;
+		m->nr++;
 	}
-	return 0;
+	if (m->nr)
+		return 0;
+	log_error("every member is missing");
+	return -ENODEV;
 }
 
-static int assemble(struct members *m, const struct opts *o, struct alloc *a)
+/*
+ * Degraded, an array loses data with the next member that fails, so writing to it is somebody's
+ * decision: -o degraded, or a yes on the terminal. Without it the mount is read-only.
+ */
+static bool may_write_degraded(void *arg, const char *array)
 {
-	const struct raid_open_opts ro = { .alloc = a, .read_only = o->read_only };
+	const struct opts *o = arg;
+	char answer[16] = "";
+
+	if (o->degraded)
+		return true;
+	if (isatty(STDIN_FILENO) && isatty(STDERR_FILENO)) {
+		fprintf(stderr, "osfs: array %s is degraded: write to it all the same? [y/N] ", array);
+		if (fgets(answer, sizeof(answer), stdin) && (*answer == 'y' || *answer == 'Y'))
+			return true;
+	}
+	log_warn("array %s is degraded: mounted read-only; for writing mount it with -o degraded", array);
+	return false;
+}
+
+static void on_event(void *arg, const struct raid_event *ev)
+{
+	events_post(arg, ev->name, ev->member);
+}
+
+static int assemble(struct members *m, const struct opts *o, struct alloc *a, struct events *ev)
+{
+	const struct raid_open_opts ro = {
+		.alloc = a, .read_only = o->read_only, .force = o->force, .write_degraded = may_write_degraded,
+		.degraded_arg = (void *)(uintptr_t)o, .on_event = ev ? on_event : NULL, .event_arg = ev,
+		.work = RAID_WORK_THREAD,
+	};
 	struct raid_info info;
 	int err;
 
 	if (m->nr == 1) {
 		err = raid_examine(m->devs[0], &info);
+		if (err == -ENOENT && o->nr_members > 1) {
+			log_error("%s is not a member of an array: nothing can be missing", blk_name(m->devs[0]));
+			return -EINVAL;
+		}
 		if (err == -ENOENT) {
 			m->dev = m->devs[0];
 			return 0;
@@ -53,14 +93,14 @@ static int assemble(struct members *m, const struct opts *o, struct alloc *a)
 	return 0;
 }
 
-int members_open(struct members *m, const struct opts *o, struct alloc *a)
+int members_open(struct members *m, const struct opts *o, struct alloc *a, struct events *ev)
 {
 	int err;
 
 	*m = (struct members){ 0 };
 	err = open_devs(m, o);
 	if (!err)
-		err = assemble(m, o, a);
+		err = assemble(m, o, a, ev);
 	if (err)
 		close_devs(m);
 	return err;

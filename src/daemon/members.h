@@ -7,6 +7,7 @@
 
 #include "alloc/alloc.h"
 #include "blk/blk.h"
+#include "daemon/event.h"
 #include "daemon/opts.h"
 #include "raid/raid.h"
 
@@ -20,8 +21,9 @@ struct members {
 /*
  * Opens what o names and assembles it. 0 or -errno after a message; then nothing
  * is open, and no image has changed. -ENOENT: a member does not exist (for nofail).
+ * What happens to the array is posted to ev, which may be NULL.
  */
-MUST_CHECK int members_open(struct members *m, const struct opts *o, struct alloc *a);
+MUST_CHECK int members_open(struct members *m, const struct opts *o, struct alloc *a, struct events *ev);
 /* Flushes, marks the array clean, closes. The first error of that. */
 int members_close(struct members *m);
 /* -d DIR: adds the images in DIR that are members of the one array there. */

@@ -33,6 +33,7 @@ void opts_fini(struct opts *o)
 		free(o->members[i]);
 	free(o->members);
 	free(o->mountpoint);
+	free(o->on_event);
 	*o = (struct opts){ 0 };
 }
 
@@ -127,6 +128,10 @@ static int take_positional(struct opts *o, char **args, int nr)
 {
 	int err = 0;
 
+	for (int i = 0; o->verb == OPTS_SCAN && !err && i < nr; i++)
+		err = opts_add_member(o, args[i], strlen(args[i]));
+	if (o->verb == OPTS_SCAN)
+		return err;
 	if (o->verb == OPTS_UMOUNT && nr != 1) {
 		log_error("umount takes one mount point (osfs --help)");
 		return -EINVAL;
@@ -153,6 +158,8 @@ static bool take_verb(struct opts *o, const char *arg)
 {
 	if (!strcmp(arg, "volume"))
 		o->verb = OPTS_VOLUME;
+	else if (!strcmp(arg, "scan"))
+		o->verb = OPTS_SCAN;
 	else if (!strcmp(arg, "umount") || !strcmp(arg, "unmount"))
 		o->verb = OPTS_UMOUNT;
 	else
@@ -162,12 +169,14 @@ static bool take_verb(struct opts *o, const char *arg)
 
 int opts_parse(int argc, char **argv, struct opts *o)
 {
-	enum { OPT_PID_FILE = 256 };
+	enum { OPT_PID_FILE = 256, OPT_FORCE, OPT_JSON };
 	static const struct option longs[] = {
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
 		{ "pid-file", required_argument, NULL, OPT_PID_FILE },
 		{ "foreground", no_argument, NULL, 'f' },
+		{ "force", no_argument, NULL, OPT_FORCE },
+		{ "json", no_argument, NULL, OPT_JSON },
 		{ NULL, 0, NULL, 0 },
 	};
 	int c, err;
@@ -203,6 +212,12 @@ int opts_parse(int argc, char **argv, struct opts *o)
 		case OPT_PID_FILE:
 			o->pid_file = optarg;
 			break;
+		case OPT_FORCE:
+			o->force = true;
+			break;
+		case OPT_JSON:
+			o->json = true;
+			break;
 		case 'h':
 			o->verb = OPTS_HELP;
 			return 0;
@@ -229,12 +244,14 @@ void opts_print_help(void)
 	      "       osfs volume [OPTIONS] MEMBER... MOUNTPOINT\n"
 	      "                                                the volume itself as one file\n"
 	      "       osfs umount MOUNTPOINT                   returns when the images are safe\n"
+	      "       osfs scan [--json] [PATH...]             what images are, which arrays they make up\n"
 	      "\n"
 	      "  -o LIST          mount options, separated by commas: see osfs(1)\n"
 	      "  -d DIR           all members found in DIR\n"
 	      "  -r               read-only, as -o ro\n"
 	      "  -f               stay in the foreground\n"
 	      "  -s               one thread\n"
+	      "  --force          write to a degraded array that was not stopped cleanly\n"
 	      "  --pid-file FILE  the daemon's process id goes there\n"
 	      "  -h, --help       this text\n"
 	      "  -V, --version    the version\n", stdout);

@@ -7,6 +7,7 @@
  *	osfs [OPTIONS] -d DIR MOUNTPOINT
  *	osfs volume [OPTIONS] MEMBER... MOUNTPOINT
  *	osfs umount MOUNTPOINT
+ *	osfs scan [--json] [PATH...]
  *
  * Errors are one line in the log; options that osfs does not know are refused by name.
  */
@@ -20,9 +21,13 @@ enum opts_verb {
 	OPTS_MOUNT,	/* the filesystem on the volume */
 	OPTS_VOLUME,	/* the volume as one file */
 	OPTS_UMOUNT,
+	OPTS_SCAN,	/* say what the paths are */
 	OPTS_HELP,
 	OPTS_VERSION,
 };
+
+/* A member so named is not there: its slot stays empty. An image of that name is written ./missing. */
+#define OPTS_MISSING "missing"
 
 enum opts_writeback { OPTS_WB_DEFAULT, OPTS_WB_ON, OPTS_WB_OFF };
 
@@ -35,11 +40,14 @@ struct opts {
 	const char *pid_file;	/* or NULL */
 	bool foreground;
 	bool single_thread;
+	bool json;		/* scan */
 
 	bool read_only;
 	bool allow_other;
 	bool fakeroot;
 	bool nofail;
+	bool degraded;		/* an array that comes up degraded is written to */
+	bool force;		/* also one that was not stopped cleanly */
 	bool direct;
 	bool sync_mount, dirsync;
 	bool dev, suid, noexec;
@@ -47,6 +55,7 @@ struct opts {
 	uint32_t uid, gid, umask;
 	uint64_t cache_bytes;
 	uint32_t max_threads;
+	char *on_event;		/* owned; a program, or NULL */
 	enum opts_writeback writeback;
 	enum fs_atime atime;
 	enum fs_errors errors;

@@ -68,6 +68,18 @@ static int parse_threads(struct opts *o, const char *value)
 	return err || !o->max_threads ? -EINVAL : 0;
 }
 
+/* A path is made absolute, since the daemon leaves the current directory; a plain name is looked up in PATH. */
+static int parse_on_event(struct opts *o, const char *value)
+{
+	if (!*value)
+		return -EINVAL;
+	free(o->on_event);
+	o->on_event = strchr(value, '/') ? realpath(value, NULL) : strdup(value);
+	if (!o->on_event)
+		return -errno;
+	return 0;
+}
+
 static int parse_errors(struct opts *o, const char *value)
 {
 	if (!strcmp(value, "continue"))
@@ -93,6 +105,8 @@ static const struct opt_row rows[] = {
 	BOOL("allow_other", allow_other, true),
 	BOOL("fakeroot", fakeroot, true),
 	BOOL("nofail", nofail, true),
+	BOOL("degraded", degraded, true),
+	BOOL("force", force, true),
 	BOOL("direct", direct, true),
 	BOOL("directio", direct, true),
 	BOOL("dev", dev, true),
@@ -116,6 +130,7 @@ static const struct opt_row rows[] = {
 	VALUE("cache_size", parse_cache_size),
 	VALUE("max_threads", parse_threads),
 	VALUE("errors", parse_errors),
+	VALUE("on-event", parse_on_event),
 	TOLERATED("default_permissions"),	/* always so, but for fakeroot */
 	TOLERATED("no_default_opts"),		/* there are none */
 	TOLERATED("minixdf"),
