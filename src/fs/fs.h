@@ -31,6 +31,8 @@ struct fs;
 
 enum fs_atime { FS_RELATIME, FS_NOATIME, FS_STRICTATIME };
 enum fs_errors { FS_ERRORS_DEFAULT /* as the superblock says */, FS_ERRORS_CONTINUE, FS_ERRORS_RO, FS_ERRORS_PANIC };
+/* What a journal promises of file data; FS_DATA_DEFAULT: as the superblock says, else ordered. */
+enum fs_data { FS_DATA_DEFAULT, FS_DATA_ORDERED, FS_DATA_JOURNAL, FS_DATA_WRITEBACK };
 
 struct fs_opts {
 	struct alloc *alloc;
@@ -39,6 +41,9 @@ struct fs_opts {
 	bool read_only;
 	enum fs_atime atime;
 	enum fs_errors errors;
+	enum fs_data data;	/* asked for without a journal: -EINVAL */
+	unsigned commit_sec;	/* most seconds until a change is committed; 0: 5 */
+	bool norecovery;	/* the journal is neither replayed nor used */
 	void (*panic)(void *arg);	/* errors=panic: called once, after the filesystem became read-only; or NULL */
 	void *panic_arg;
 	bool use_reserved;	/* all writers may use the blocks reserved for root */
@@ -54,6 +59,7 @@ struct fs_opts {
  * -EINVAL: no ext2/3/4 there; -EOPNOTSUPP: features that osfs does not have, named;
  * -EUCLEAN: damaged, with the field. With features that are safe to read only, the
  * filesystem is opened read-only with a message (see fs_is_read_only).
+ * A journal that is not empty is replayed; read-only into memory, and not a byte is written.
  */
 MUST_CHECK int fs_open(struct blk_dev *dev, const struct fs_opts *o, struct fs **out);
 /* Everything written, superblock marked clean. Returns the first write-back error. References are void. */

@@ -8,7 +8,7 @@
  *
  *   BA1  longest_run of a group is never less than its longest free run; a look that does
  *        not find more makes it smaller, a freeing makes it large again.
- *   BA2  block_hint: no free bit lies before it.
+ *   BA2  block_hint: no free bit lies before it. (Both: no bit that may be given out, F5.)
  *   BA3  Frames of freed blocks are forgotten before their bits are cleared: who gets the
  *        blocks next has frames of its own.
  */
@@ -42,6 +42,26 @@ struct search {
 pblk_t fs_blocks_goal(struct fs_inode *inode)
 {
 	return fs_group_first_block(inode->fs, fs_group_of_inode(inode->fs, inode->ino)->nr);
+}
+
+/* Free bits ----------------------------------------------------------------------------- */
+
+/* The first bit of [bit, end) that is free, and was not freed just now (F5). */
+static uint32_t next_free(const struct fs_group *g, const void *map, uint32_t bit, uint32_t end)
+{
+	bit = fs_bits_next_zero(map, bit, end);
+	while (g->pending && bit < end && fs_bits_test(g->pending, bit)) {
+		bit = fs_bits_next_zero(g->pending, bit, end);
+		bit = fs_bits_next_zero(map, bit, end);
+	}
+	return bit;
+}
+
+/* Where the free run from bit on ends. */
+static uint32_t free_end(const struct fs_group *g, const void *map, uint32_t bit, uint32_t end)
+{
+	end = fs_bits_next_one(map, bit, end);
+	return g->pending ? fs_bits_next_one(g->pending, bit, end) : end;
 }
 
 /* Reservations ----------------------------------------------------------------------------- */
@@ -116,7 +136,7 @@ static void reserve_ahead(struct search *s, struct fs_group *g, const void *map,
 	end = MIN(from + r->ahead, g->nr_blocks);
 	if (from >= end)
 		return;
-	end = fs_bits_next_one(map, from, end);
+	end = free_end(g, map, from, end);
 	end = cut_by_others(s, g, from, end, &skip);
 	if (end == from)
 		return;
@@ -133,10 +153,10 @@ static uint32_t next_run(const struct search *s, const struct fs_group *g, const
 	while (*bit < end) {
 		uint32_t skip = 0, stop;
 
-		*bit = fs_bits_next_zero(map, *bit, end);
+		*bit = next_free(g, map, *bit, end);
 		if (*bit == end)
 			return 0;
-		stop = fs_bits_next_one(map, *bit, MIN(end, *bit + s->want));
+		stop = free_end(g, map, *bit, MIN(end, *bit + s->want));
 		if (s->effort < ANYTHING)
 			stop = cut_by_others(s, g, *bit, stop, &skip);
 		if (stop > *bit)
@@ -286,38 +306,45 @@ int fs_blocks_alloc(struct jnl_handle *h, struct fs_inode *inode, pblk_t goal, u
 
 /* Freeing ------------------------------------------------------------------------------------------ */
 
-/* Clears the bits that are set; returns how many. */
-static uint32_t clear_bits(void *map, uint32_t from, uint32_t to)
+/* Clears the bits that are set, and adds how many to *nr_freed. */
+static int clear_bits(struct jnl_handle *h, struct fs *fs, struct fs_group *g, void *map, uint32_t from, uint32_t to,
+		      uint32_t *nr_freed)
 {
-	uint32_t nr = 0;
+	const bool at_once = jnl_is_committed(fs->jnl, h->tid);
 
+	if (at_once) {
+		atomic_store(&g->longest_run, g->nr_blocks);	/* BA1 */
+		g->block_hint = MIN(g->block_hint, from);	/* BA2 */
+	}
 	while (from < to) {
 		const uint32_t one = fs_bits_next_one(map, from, to);
 		const uint32_t zero = one < to ? fs_bits_next_zero(map, one, to) : to;
+		const int err = at_once || one == zero ? 0 : fs_pending_add(h, fs, g, one, zero - one);
 
+		if (err)
+			return err;
 		fs_bits_clear(map, one, zero);
-		nr += zero - one;
+		*nr_freed += zero - one;
 		from = zero;
 	}
-	return nr;
+	return 0;
 }
 
 static int free_in_group(struct jnl_handle *h, struct fs *fs, struct fs_group *g, uint32_t from, uint32_t nr,
 			 uint32_t *nr_freed)
 {
 	CLEANUP_BUF struct cache_buf *map = NULL;
-	int err = fs_group_block_bitmap(fs, g, &map);
+	int err = fs_group_block_bitmap(fs, g, &map), clear_err;
 
 	if (!err)
 		err = jnl_get_write(h, map);
 	if (err)
 		return err;
-	*nr_freed = clear_bits(map->data, from, from + nr);
+	clear_err = clear_bits(h, fs, g, map->data, from, from + nr, nr_freed);
 	atomic_fetch_add(&g->free_blocks, *nr_freed);
 	atomic_fetch_add(&fs->free_blocks, *nr_freed);
-	atomic_store(&g->longest_run, g->nr_blocks);	/* BA1 */
-	g->block_hint = MIN(g->block_hint, from);	/* BA2 */
-	return fs_group_block_bitmap_dirty(h, fs, g, map);
+	err = fs_group_block_bitmap_dirty(h, fs, g, map);
+	return clear_err ? clear_err : err;
 }
 
 int fs_blocks_free(struct jnl_handle *h, struct fs_inode *inode, pblk_t pblk, uint32_t nr, bool metadata)
@@ -331,7 +358,7 @@ int fs_blocks_free(struct jnl_handle *h, struct fs_inode *inode, pblk_t pblk, ui
 	if (metadata)	/* BA3 */
 		jnl_forget(h, pblk, nr);
 	else
-		cache_forget(fs->cache, pblk, nr);
+		jnl_forget_data(h, pblk, nr);
 	while (!err && nr > 0) {
 		struct fs_group *g = fs_group_of_block(fs, pblk);
 		const uint32_t from = bit_of(fs, g, pblk);

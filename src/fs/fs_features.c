@@ -22,8 +22,7 @@ struct feature {
 static const struct feature features[] = {
 	{ 'c', EXT_COMPAT_DIR_PREALLOC, "dir_prealloc", WRITE, NULL },
 	{ 'c', EXT_COMPAT_IMAGIC_INODES, "imagic_inodes", WRITE, NULL },
-	{ 'c', EXT_COMPAT_HAS_JOURNAL, "has_journal", READ,
-	  "its journal is not written yet (tune2fs -O ^has_journal takes it away)" },
+	{ 'c', EXT_COMPAT_HAS_JOURNAL, "has_journal", WRITE, NULL },
 	{ 'c', EXT_COMPAT_EXT_ATTR, "ext_attr", WRITE, NULL },
 	{ 'c', EXT_COMPAT_RESIZE_INODE, "resize_inode", WRITE, NULL },
 	{ 'c', EXT_COMPAT_DIR_INDEX, "dir_index", WRITE, NULL },
@@ -32,11 +31,11 @@ static const struct feature features[] = {
 	{ 'c', EXT_COMPAT_SPARSE_SUPER2, "sparse_super2", WRITE, NULL },
 	{ 'c', EXT_COMPAT_FAST_COMMIT, "fast_commit", WRITE, NULL },
 	{ 'c', EXT_COMPAT_STABLE_INODES, "stable_inodes", WRITE, NULL },
-	{ 'c', EXT_COMPAT_ORPHAN_FILE, "orphan_file", READ, NULL },
+	{ 'c', EXT_COMPAT_ORPHAN_FILE, "orphan_file", WRITE, NULL },
 
 	{ 'i', EXT_INCOMPAT_COMPRESSION, "compression", REFUSE, NULL },
 	{ 'i', EXT_INCOMPAT_FILETYPE, "filetype", WRITE, NULL },
-	{ 'i', EXT_INCOMPAT_RECOVER, "needs_recovery", REFUSE, "the journal must be replayed first: run e2fsck" },
+	{ 'i', EXT_INCOMPAT_RECOVER, "needs_recovery", WRITE, NULL },
 	{ 'i', EXT_INCOMPAT_JOURNAL_DEV, "journal_dev", REFUSE, "this is a journal's device, not a filesystem" },
 	{ 'i', EXT_INCOMPAT_META_BG, "meta_bg", WRITE, NULL },
 	{ 'i', EXT_INCOMPAT_EXTENTS, "extent", READ, "its files are mapped by extents, which are not written yet" },

@@ -147,6 +147,10 @@ void fs_groups_free(struct fs *fs)
 		os_mutex_fini(&fs->groups[i].lock);
 	free(fs->groups);
 	free(fs->zones);
+	fs->groups = NULL;
+	fs->zones = NULL;
+	fs->nr_zones = 0;
+	fs->free_blocks = fs->free_inodes = 0;
 }
 
 /* Store ---------------------------------------------------------------------------------- */

@@ -10,7 +10,9 @@
  *   fs->orphan_lock   FS_RANK_ORPHAN  takes the inodes' meta one by one: none is held when it is taken
  *   inode->meta       RANK_INO_STORE  scalar fields; held while they change and are stored. Key: inode number.
  *   shard lock        RANK_INO_TABLE  the table of in-memory inodes
+ *   fs->release_lock  FS_RANK_RELEASE giving out again what was freed
  *   group->lock       RANK_GROUP      bitmaps and counts of one group. Key: group number.
+ *   fs->freed_lock    FS_RANK_FREED   the list of freed blocks that may not be used yet
  *   fs->super_lock    RANK_SUPER
  *
  * Invariants:
@@ -19,6 +21,7 @@
  *   F2  On-disk inodes are written only by fs_inode_store(), inside a handle.
  *   F3  A block is marked used in its bitmap in the same handle that points to it, and freed
  *       in the same handle that drops the pointer.
+ *   F5  A freed block is not given out before the transaction that freed it is committed.
  *   F4  i_size and pointers change so that no stale block contents become visible: a fresh block
  *       is written or zeroed in the cache before it is within the size.
  */
@@ -37,7 +40,8 @@
 #include "fs/fs.h"
 #include "journal/jnl.h"
 
-enum { FS_RANK_ORPHAN = RANK_INO_STORE - 1 };
+enum { FS_RANK_ORPHAN = RANK_INO_STORE - 1, FS_RANK_RELEASE = RANK_GROUP - 1,
+       FS_RANK_FREED = RANK_GROUP + 1 };
 
 /* fs_group.checked: what has been seen of a group's bitmaps, in memory only. */
 enum {
@@ -58,6 +62,8 @@ struct fs_group {
 	uint16_t checked;		/* [lock] FS_GROUP_* */
 	uint32_t block_bitmap_csum, inode_bitmap_csum;	/* [lock] as in the descriptor */
 	uint32_t block_hint, inode_hint;	/* [lock] no free bit before it */
+	uint8_t *pending;		/* [lock] bits of freed blocks that may not be used yet; NULL: none */
+	uint32_t nr_pending;		/* [lock] how many */
 	atomic_uint readahead;		/* the window of the inode table that was read ahead last, plus one */
 	struct list reservations;	/* [lock] of struct fs_reservation, in no order */
 };
@@ -81,6 +87,23 @@ struct fs_zone {
 };
 
 struct fs_icache;			/* fs_icache.c */
+struct jbd2_run;
+struct jbd2_overlay;
+
+/* fs_journal.c: where the journal lies, and what a read-only mount replayed. All [const after open]. */
+struct fs_journal {
+	struct jbd2_run *runs;		/* of its inode, by file block; NULL: none, or not looked at */
+	size_t nr_runs;
+	struct jbd2_overlay *overlay;	/* read-only: frames with what the log had */
+	bool in_use;			/* fs->jnl is this journal */
+};
+
+/* Blocks that were freed in a transaction that is not committed (fs_pending.c). */
+struct fs_freed {
+	jnl_tid tid;
+	pblk_t first;
+	uint32_t nr;			/* all in one group */
+};
 
 struct fs {
 	struct blk_dev *dev;
@@ -119,6 +142,14 @@ struct fs {
 	struct rng rng;			/* [super_lock] */
 	int first_error;		/* [super_lock] */
 	atomic_uint_fast64_t free_blocks, free_inodes;	/* sums over the groups */
+
+	struct fs_journal journal;
+
+	os_mutex freed_lock;		/* FS_RANK_FREED */
+	struct fs_freed *freed;		/* [freed_lock] oldest first */
+	size_t nr_freed, freed_cap;	/* [freed_lock] */
+	os_mutex release_lock;		/* FS_RANK_RELEASE: those whose transaction is committed are released */
+	atomic_uint_fast64_t nr_pending;	/* blocks that are freed and may not be used yet */
 
 	os_mutex rename_lock;		/* RANK_RENAME */
 	os_mutex orphan_lock;		/* FS_RANK_ORPHAN: s_last_orphan and the i_dtime chain */
@@ -191,11 +222,41 @@ uint32_t fs_random(struct fs *fs);
 int fs_damaged(struct fs *fs, ino_nr_t ino, pblk_t pblk, int err);
 /* Writes the in-memory superblock, with the counters of now, into its block, inside a handle (credits: 1). */
 MUST_CHECK int fs_super_store(struct jnl_handle *h, struct fs *fs);
+/* The same with a handle of its own, and durable. */
+MUST_CHECK int fs_super_write(struct fs *fs);
 /* -EROFS when nothing may be written, else 0. First line of everything that changes something. */
 MUST_CHECK int fs_writable(struct fs *fs);
 
-/* fs_super_check.c: checks fs->super, sets the geometry and, where the features ask for it, read_only. */
-MUST_CHECK int fs_super_check(struct fs *fs);
+/*
+ * fs_super_check.c: checks fs->super, sets the geometry and, where the features ask for it,
+ * read_only. before_replay: a wrong checksum is let pass where there is a journal, whose replay may
+ * mend a superblock that was torn; then it is to be read and checked again.
+ */
+MUST_CHECK int fs_super_check(struct fs *fs, bool before_replay);
+
+/* fs_journal.c ------------------------------------------------------------------------- */
+/* Before anything but the superblock is read: finds the journal and replays it. The cache is there. */
+MUST_CHECK int fs_journal_recover(struct fs *fs);
+/* fs->jnl, once the filesystem is known: the journal, or the null journal. */
+MUST_CHECK int fs_journal_start(struct fs *fs);
+/* The superblock says that the journal is in use, durably and at home. */
+MUST_CHECK int fs_journal_mark_used(struct fs *fs);
+/* At the unmount: everything is home and the superblock clean. jnl_free() is the caller's. */
+MUST_CHECK int fs_journal_finish(struct fs *fs);
+/* After jnl_free(). */
+void fs_journal_fini(struct fs *fs);
+
+/* fs_pending.c: freed blocks wait for their transaction (F5) --------------------------------- */
+/* These blocks of one group, whose bits are about to be cleared, are not to be given out yet. group->lock held. */
+MUST_CHECK int fs_pending_add(struct jnl_handle *h, struct fs *fs, struct fs_group *g, uint32_t from, uint32_t nr);
+/* The journal's commit hook. */
+void fs_pending_release(void *arg, jnl_tid tid);
+void fs_pending_fini(struct fs *fs);
+/*
+ * After -ENOSPC, no handle open: commits when freed blocks wait for that, and tells whether it is
+ * worth another try. *nr_tries begins with 0.
+ */
+bool fs_nospc_retry(struct fs *fs, int err, unsigned *nr_tries);
 
 /* fs_features.c: what we have, what is read-only, what is refused -------------------- */
 /* Decides by sb's features: 0; 0 with *read_only set, after a message with name; -EOPNOTSUPP after one. */

@@ -123,6 +123,14 @@ int fs_map_fill(struct jnl_handle *h, struct fs_inode *inode, lblk_t lblk, uint3
 
 	assert(inode->map && max > 0);
 	err = inode->map->fill(h, inode, lblk, max, out, fresh);
+	if (!err && *fresh && S_ISREG(inode->mode)) {
+		err = jnl_order_data(h, out->pblk, out->nr);	/* F4, also after a crash */
+		if (err) {
+			const int undo_err = inode->map->punch(h, inode, lblk, lblk + out->nr);
+
+			return undo_err ? undo_err : err;
+		}
+	}
 	if (!err)
 		remember(inode, out);
 	return err;

@@ -1,9 +1,9 @@
 /*
  * fs_super.c: mount and unmount, and the superblock on the way.
  *
- *   SB1  Before the first change of a mount is on disk, the superblock says "not cleanly unmounted";
- *        it says "clean" again only when everything else is durable, and only when it said so
- *        before the mount and no damage was met.
+ *   SB1  Before the first change of a mount is on disk, the superblock says "not cleanly unmounted"
+ *        (with a journal, "needs recovery": FJ2); it says "clean" again only when everything else is
+ *        durable, and only when it said so before the mount and no damage was met.
  *   SB2  Only the first superblock is written; the copies are mkfs's and fsck's, as in the kernel.
  *   SB3  A filesystem that was opened read-only is not written at all.
  */
@@ -161,8 +161,7 @@ int fs_super_store(struct jnl_handle *h, struct fs *fs)
 	return 0;
 }
 
-/* In a handle of its own, and durable. */
-static int super_write(struct fs *fs)
+int fs_super_write(struct fs *fs)
 {
 	struct jnl_handle h = {0};
 	int err = jnl_begin(fs->jnl, 1 /* the superblock */, &h), end_err;
@@ -194,7 +193,7 @@ int fs_sync(struct fs *fs)
 	if (!err)
 		err = cache_flush(fs->cache, CACHE_DATA);
 	if (!err)
-		err = super_is_current(fs) ? jnl_commit_wait(fs->jnl, 0) : super_write(fs);
+		err = super_is_current(fs) ? jnl_commit_wait(fs->jnl, 0) : fs_super_write(fs);
 	return err;
 }
 
@@ -215,13 +214,9 @@ static int open_cache(struct fs *fs)
 		.alloc = fs->alloc, .dev = fs->dev, .block_bytes = fs->block_bytes, .size_bytes = fs->opts.cache_bytes,
 		.background = fs->opts.background, .owner = fs,
 	};
-	int err = cache_new(&co, &fs->cache);
+	const int err = cache_new(&co, &fs->cache);
 
-	if (!err)
-		err = jnl_null_new(fs->cache, fs->dev, &fs->jnl);
-	if (!err)
-		err = cache_get(fs->cache, EXT_SUPER_OFF_BYTES / fs->block_bytes, NULL, NULL, &fs->super_buf);
-	return err;
+	return err ? err : cache_get(fs->cache, EXT_SUPER_OFF_BYTES / fs->block_bytes, NULL, NULL, &fs->super_buf);
 }
 
 static int open_root(struct fs *fs)
@@ -257,7 +252,8 @@ static int open_mark_mounted(struct fs *fs)
 	const uint64_t now = (uint64_t)fs_now(fs).tv_sec;
 
 	fs->opened_rw = true;
-	sb->s_state = le16_of(le16_get(sb->s_state) & (uint16_t)~EXT_STATE_VALID);
+	if (!fs->journal.in_use)
+		sb->s_state = le16_of(le16_get(sb->s_state) & (uint16_t)~EXT_STATE_VALID);
 	sb->s_mnt_count = le16_of(le16_get(sb->s_mnt_count) + 1);
 	sb->s_mtime = le32_of((uint32_t)now);
 	sb->s_mtime_hi = (uint8_t)(now >> 32);
@@ -266,15 +262,19 @@ static int open_mark_mounted(struct fs *fs)
 		memcpy(sb->s_last_mounted, fs->opts.last_mounted,
 		       MIN(strlen(fs->opts.last_mounted), sizeof(sb->s_last_mounted)));
 	}
-	return super_write(fs);
+	return fs->journal.in_use ? fs_journal_mark_used(fs) : fs_super_write(fs);
 }
 
 static void fs_free(struct fs *fs)
 {
 	fs_icache_fini(fs);
+	fs_journal_fini(fs);
 	cache_put(fs->super_buf);
 	cache_free(fs->cache);
+	fs_pending_fini(fs);
 	fs_groups_free(fs);
+	os_mutex_fini(&fs->freed_lock);
+	os_mutex_fini(&fs->release_lock);
 	os_mutex_fini(&fs->orphan_lock);
 	os_mutex_fini(&fs->rename_lock);
 	os_mutex_fini(&fs->super_lock);
@@ -299,6 +299,8 @@ static struct fs *fs_new(struct blk_dev *dev, const struct fs_opts *o)
 	os_mutex_init(&fs->super_lock, RANK_SUPER);
 	os_mutex_init(&fs->rename_lock, RANK_RENAME);
 	os_mutex_init(&fs->orphan_lock, FS_RANK_ORPHAN);
+	os_mutex_init(&fs->freed_lock, FS_RANK_FREED);
+	os_mutex_init(&fs->release_lock, FS_RANK_RELEASE);
 	list_init(&fs->orphans);
 	return fs;
 }
@@ -307,8 +309,9 @@ static int open_steps(struct fs *fs)
 {
 	int err;
 
-	if ((err = super_read(fs)) || (err = fs_super_check(fs)) || (err = open_cache(fs)) ||
-	    (err = fs_groups_load(fs)) || (err = fs_icache_init(fs)) || (err = open_root(fs)))
+	if ((err = super_read(fs)) || (err = fs_super_check(fs, true)) || (err = open_cache(fs)) ||
+	    (err = fs_journal_recover(fs)) || (err = fs_groups_load(fs)) || (err = fs_journal_start(fs)) ||
+	    (err = fs_icache_init(fs)) || (err = open_root(fs)))
 		return err;
 	open_tell_state(fs);
 	if (fs->read_only)
@@ -346,11 +349,13 @@ static int close_write(struct fs *fs)
 
 	if (!err)
 		err = jnl_commit_wait(fs->jnl, 0);
+	if (err && fs->journal.in_use)
+		return err;	/* the log is kept for the next mount */
 	os_mutex_lock(&fs->super_lock);
 	if (!err && !fs->first_error && fs->was_valid)
 		fs->super.s_state = le16_of(le16_get(fs->super.s_state) | EXT_STATE_VALID);
 	os_mutex_unlock(&fs->super_lock);
-	clean_err = super_write(fs);
+	clean_err = fs->journal.in_use ? fs_journal_finish(fs) : fs_super_write(fs);
 	return err ? err : clean_err;
 }
 

@@ -92,7 +92,19 @@ static int tell(const struct fs *fs, int err, const char *why)
 	return err;
 }
 
-int fs_super_check(struct fs *fs)
+/* A torn superblock is mended by the replay of the journal, if at all. */
+static int check_csum(const struct fs *fs, bool before_replay)
+{
+	const struct ext_disk_super *sb = &fs->super;
+	char why[EXT_WHY_BYTES];
+	const int err = ext_super_check_csum(sb, why);
+
+	if (before_replay && le32_get(sb->s_feature_compat) & EXT_COMPAT_HAS_JOURNAL)
+		return 0;
+	return tell(fs, err, why);
+}
+
+int fs_super_check(struct fs *fs, bool before_replay)
 {
 	const struct ext_disk_super *sb = &fs->super;
 	char why[EXT_WHY_BYTES];
@@ -100,7 +112,7 @@ int fs_super_check(struct fs *fs)
 	int err;
 
 	if ((err = tell(fs, ext_super_identify(sb, why), why)) ||
-	    (err = tell(fs, ext_super_check_csum(sb, why), why)) ||
+	    (err = check_csum(fs, before_replay)) ||
 	    (err = fs_features_check(sb, blk_name(fs->dev), !fs->read_only, &read_only)) ||
 	    (err = tell(fs, ext_super_check_fields(sb, blk_nr_sects(fs->dev) << SECT_SHIFT, why), why)))
 		return err;

@@ -4,11 +4,12 @@
  *
  *   Z1  Zones are sorted, do not overlap and do not touch (touching ones are joined).
  *   Z2  Superblocks with their descriptors (reserved ones too), bitmaps and inode tables of all
- *       groups are inside zones, and nothing else is.
+ *       groups and the journal's blocks are inside zones, and nothing else is.
  */
 #include <stdlib.h>
 
 #include "fs/fs_int.h"
+#include "journal/jbd2.h"
 
 uint32_t fs_group_nr_desc_blocks(const struct fs *fs, uint32_t group)
 {
@@ -63,7 +64,7 @@ static int zones_join(const struct fs *fs, struct fs_zone *z, uint32_t nr, uint3
 
 int fs_zones_load(struct fs *fs)
 {
-	struct fs_zone *z = calloc((size_t)fs->nr_groups * 4, sizeof(*z)), *shorter;
+	struct fs_zone *z = calloc((size_t)fs->nr_groups * 4 + fs->journal.nr_runs, sizeof(*z)), *shorter;
 	uint32_t nr = 0;
 	int err;
 
@@ -71,6 +72,8 @@ int fs_zones_load(struct fs *fs)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < fs->nr_groups; i++)
 		nr += zones_of_group(fs, &fs->groups[i], z + nr);
+	for (size_t i = 0; i < fs->journal.nr_runs; i++)
+		z[nr++] = (struct fs_zone){ fs->journal.runs[i].pblk, fs->journal.runs[i].nr };
 	qsort(z, nr, sizeof(*z), zone_compare);
 	err = zones_join(fs, z, nr, &nr);
 	if (err) {
