@@ -394,6 +394,37 @@ START_TEST(files_written_at_the_same_time_do_not_interleave)
 }
 END_TEST
 
+/* Nobody releases them: what grew once must not hold blocks and lengthen every search for good. */
+START_TEST(reservations_of_a_group_are_few_however_many_files_grow)
+{
+	enum { NR = 300, PIECE_BYTES = 4096 };
+	CLEANUP_FSX struct fsx *x = fsx_new("64m", FSX_EXT " -b 1024");
+	uint8_t buf[PIECE_BYTES] = { 1 };
+	char name[8];
+
+	fsx_mount(x);
+	for (unsigned i = 0; i < NR; i++) {
+		ino_nr_t ino;
+
+		snprintf(name, sizeof(name), "f%u", i);
+		ino = file_new(x, name);
+		for (unsigned k = 0; k < 3; k++)
+			file_write(x, ino, k * PIECE_BYTES, buf, PIECE_BYTES);
+	}
+	for (unsigned i = 0; i < x->fs->nr_groups; i++) {
+		const struct fs_group *g = &x->fs->groups[i];
+		const struct fs_reservation *r;
+		unsigned nr = 0;
+
+		list_for_each(r, &g->reservations, link)
+			nr++;
+		ck_assert_uint_eq(nr, g->nr_reservations);
+		ck_assert_uint_le(nr, 32);
+	}
+	fsx_done(x);
+}
+END_TEST
+
 START_TEST(a_new_file_lies_in_one_piece)
 {
 	CLEANUP_FSX struct fsx *x = fsx_new("64m", FSX_EXT " -b 1024");
@@ -433,6 +464,7 @@ int main(void)
 	tcase_add_loop_test(tc, after_fsync_a_file_is_on_the_device, 0, 2);
 	tcase_add_test(tc, a_read_tells_the_access_time_when_it_is_due);
 	tcase_add_test(tc, files_written_at_the_same_time_do_not_interleave);
+	tcase_add_test(tc, reservations_of_a_group_are_few_however_many_files_grow);
 	tcase_add_test(tc, a_new_file_lies_in_one_piece);
 	suite_add_tcase(s, tc);
 	suite_add_tcase(s, file_model_tests());

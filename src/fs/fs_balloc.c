@@ -20,6 +20,7 @@
 enum {
 	AHEAD_MIN_BLOCKS = 8,
 	AHEAD_MAX_BYTES = 8 << 20,
+	MAX_RESERVATIONS = 32,	/* of a group: every search goes through them */
 };
 
 /* How far a search may go for what it wants. */
@@ -71,10 +72,25 @@ static uint32_t bit_of(const struct fs *fs, const struct fs_group *g, pblk_t pbl
 	return (uint32_t)(pblk - fs_group_first_block(fs, g->nr));
 }
 
-static void resv_clear(struct fs_reservation *r)
+static void resv_clear(struct fs_group *g, struct fs_reservation *r)
 {
+	assert_held(&g->lock);
+	if (!r->nr)
+		return;
 	list_del(&r->link);
+	g->nr_reservations--;
 	r->nr = 0;
+}
+
+static void resv_set(struct fs_group *g, struct fs_reservation *r, pblk_t first, uint32_t nr)
+{
+	assert_held(&g->lock);
+	if (g->nr_reservations == MAX_RESERVATIONS)
+		resv_clear(g, list_first(&g->reservations, struct fs_reservation, link));
+	r->first = first;
+	r->nr = nr;
+	list_add_tail(&g->reservations, &r->link);
+	g->nr_reservations++;
 }
 
 void fs_reservation_drop(struct fs_inode *inode)
@@ -87,7 +103,7 @@ void fs_reservation_drop(struct fs_inode *inode)
 		return;
 	g = fs_group_of_block(inode->fs, r->first);
 	os_mutex_lock_key(&g->lock, g->nr);
-	resv_clear(r);
+	resv_clear(g, r);
 	os_mutex_unlock(&g->lock);
 }
 
@@ -125,8 +141,7 @@ static void reserve_ahead(struct search *s, struct fs_group *g, const void *map,
 	const uint32_t from = s->first + s->nr;
 	uint32_t skip, end;
 
-	if (r->nr)
-		resv_clear(r);
+	resv_clear(g, r);
 	if (!sequential) {
 		r->ahead = 1;
 		return;
@@ -140,9 +155,7 @@ static void reserve_ahead(struct search *s, struct fs_group *g, const void *map,
 	end = cut_by_others(s, g, from, end, &skip);
 	if (end == from)
 		return;
-	r->first = fs_group_first_block(s->fs, g->nr) + from;
-	r->nr = end - from;
-	list_add(&g->reservations, &r->link);
+	resv_set(g, r, fs_group_first_block(s->fs, g->nr) + from, end - from);
 }
 
 /* Searching ---------------------------------------------------------------------------------- */
@@ -157,7 +170,8 @@ static uint32_t next_run(const struct search *s, const struct fs_group *g, const
 		if (*bit == end)
 			return 0;
 		stop = free_end(g, map, *bit, MIN(end, *bit + s->want));
-		if (s->effort < ANYTHING)
+		/* One that is no gain is not worth a look at whose it is. */
+		if (s->effort < ANYTHING && stop - *bit > s->nr)
 			stop = cut_by_others(s, g, *bit, stop, &skip);
 		if (stop > *bit)
 			return stop - *bit;
@@ -264,8 +278,11 @@ static int search_groups(struct jnl_handle *h, struct search *s, pblk_t goal, bo
 	for (s->effort = WHOLE; s->effort < NR_EFFORTS; s->effort++)
 		for (uint32_t i = 0; i < fs->nr_groups; i++) {
 			struct fs_group *g = &fs->groups[(first->nr + i) % fs->nr_groups];
-			const int got = try_group(h, s, g, i == 0 ? goal_bit : 0, for_data);
+			int got;
 
+			if (i > 0 && for_data)
+				leave_old_reservation(s->inode, 0);
+			got = try_group(h, s, g, i == 0 ? goal_bit : 0, for_data);
 			if (got < 0)
 				return got;
 			if (got > 0) {

@@ -65,18 +65,20 @@ struct fs_group {
 	uint8_t *pending;		/* [lock] bits of freed blocks that may not be used yet; NULL: none */
 	uint32_t nr_pending;		/* [lock] how many */
 	atomic_uint readahead;		/* the window of the inode table that was read ahead last, plus one */
-	struct list reservations;	/* [lock] of struct fs_reservation, in no order */
+	struct list reservations;	/* [lock] of struct fs_reservation, oldest first */
+	unsigned nr_reservations;	/* [lock] */
 };
 
 /*
  * Blocks set aside in memory for a growing file, so that several files do not interleave:
  * others do not take them while there are other free blocks. Nothing is counted as used.
- * It lies within one group.
+ * It lies within one group, which takes the oldest one back when it has too many: nobody
+ * tells when a file grows no more.
  */
 struct fs_reservation {
 	struct list link;		/* [group lock] in the group's list; by itself while nr is 0 */
-	pblk_t first;			/* [group lock; the owner alone writes] */
-	uint32_t nr;			/* [group lock; the owner alone writes] 0: none */
+	pblk_t first;			/* [the owner alone writes, under the group lock] */
+	atomic_uint nr;			/* [group lock] 0: none; the owner may look without */
 	uint32_t ahead;			/* [inode lock] how long the last one was made */
 };
 
