@@ -24,7 +24,8 @@ static uint64_t default_cache_bytes(void)
 
 void opts_init(struct opts *o)
 {
-	*o = (struct opts){ .cache_bytes = default_cache_bytes(), .max_threads = DEFAULT_THREADS };
+	*o = (struct opts){ .cache_bytes = default_cache_bytes(), .max_threads = DEFAULT_THREADS,
+			     .writeback = true };
 }
 
 void opts_fini(struct opts *o)

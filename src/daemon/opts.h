@@ -29,8 +29,6 @@ enum opts_verb {
 /* A member so named is not there: its slot stays empty. An image of that name is written ./missing. */
 #define OPTS_MISSING "missing"
 
-enum opts_writeback { OPTS_WB_DEFAULT, OPTS_WB_ON, OPTS_WB_OFF };
-
 struct opts {
 	enum opts_verb verb;
 	char **members;		/* owned, as given, A:B:C taken apart */
@@ -56,7 +54,7 @@ struct opts {
 	uint64_t cache_bytes;
 	uint32_t max_threads;
 	char *on_event;		/* owned; a program, or NULL */
-	enum opts_writeback writeback;
+	bool writeback;		/* the kernel may gather small writes */
 	enum fs_atime atime;
 	enum fs_errors errors;
 };

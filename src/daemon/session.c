@@ -8,6 +8,10 @@
  *     for good: only the kernel's own requests change them.
  *   - HANDLE_KILLPRIV_V2: otherwise each write asks for security.capability first. libfuse 3.14
  *     does not know it, so the flag is put into the INIT reply on its way out.
+ *   - WRITEBACK_CACHE: the kernel gathers small writes of an open file and hands them over at its
+ *     close, and the last page of a file need not be read back after it was written. The price
+ *     is a GETATTR at the first stat after a close (of blocks, which the kernel does not keep), and
+ *     that holes cannot be asked for (see op_lseek). Off with no_writeback_cache.
  *   - Splicing is off: a request is read into the worker's buffer and copied once into the
  *     cache; replies go out of the cache's frames.
  */
@@ -196,15 +200,6 @@ void session_free(struct daemon *d)
 
 /* INIT -------------------------------------------------------------------- */
 
-static bool decide_writeback(const struct daemon *d)
-{
-	if (d->read_only)
-		return false;
-	if (d->o.writeback != OPTS_WB_DEFAULT)
-		return d->o.writeback == OPTS_WB_ON;
-	return !d->fs;	/* the volume as a file: other tools write it in small pieces */
-}
-
 void session_init(struct daemon *d, struct fuse_conn_info *conn)
 {
 	const struct fuse_in_header *raw = loop_request();
@@ -223,7 +218,7 @@ void session_init(struct daemon *d, struct fuse_conn_info *conn)
 	conn->want |= conn->capable & (FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPLICIT_INVAL_DATA |
 				       FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_ASYNC_READ |
 				       FUSE_CAP_ASYNC_DIO | FUSE_CAP_IOCTL_DIR);
-	d->writeback = decide_writeback(d) && conn->capable & FUSE_CAP_WRITEBACK_CACHE;
+	d->writeback = d->o.writeback && !d->read_only && conn->capable & FUSE_CAP_WRITEBACK_CACHE;
 	if (d->writeback)
 		conn->want |= FUSE_CAP_WRITEBACK_CACHE;
 	d->no_open = conn->capable & FUSE_CAP_NO_OPEN_SUPPORT;
