@@ -131,6 +131,7 @@ static int create(const struct create *c, ino_nr_t dir_ino, struct fs_attr *out)
 {
 	CLEANUP_INODE struct fs_inode *dir = NULL;
 	CLEANUP_INODE struct fs_inode *inode = NULL;
+	unsigned nr_tries = 0;
 	int err = fs_writable(c->fs);
 
 	if (!err)
@@ -140,9 +141,13 @@ static int create(const struct create *c, ino_nr_t dir_ino, struct fs_attr *out)
 	if (err)
 		return err;
 	cache_throttle(c->fs->cache);
-	os_rwlock_wrlock_key(&dir->lock, dir_ino);
-	err = create_locked(c, dir, &inode);
-	os_rwlock_unlock(&dir->lock);
+	do {
+		fs_iput(inode);		/* of the try before */
+		inode = NULL;
+		os_rwlock_wrlock_key(&dir->lock, dir_ino);
+		err = create_locked(c, dir, &inode);
+		os_rwlock_unlock(&dir->lock);
+	} while (fs_nospc_retry(c->fs, err, &nr_tries));
 	if (err)
 		return err;
 	fs_inode_attr(inode, out);
@@ -232,6 +237,7 @@ int fs_link(struct fs *fs, ino_nr_t ino, ino_nr_t dir_ino, struct fs_name name, 
 {
 	CLEANUP_INODE struct fs_inode *dir = NULL;
 	CLEANUP_INODE struct fs_inode *inode = NULL;
+	unsigned nr_tries = 0;
 	int err = fs_writable(fs);
 
 	if (!err)
@@ -244,7 +250,9 @@ int fs_link(struct fs *fs, ino_nr_t ino, ino_nr_t dir_ino, struct fs_name name, 
 		return err;
 	cache_throttle(fs->cache);
 	os_rwlock_wrlock_key(&dir->lock, dir_ino);
-	err = link_locked(inode, dir, name);
+	do
+		err = link_locked(inode, dir, name);
+	while (fs_nospc_retry(fs, err, &nr_tries));
 	os_rwlock_unlock(&dir->lock);
 	if (err)
 		return err;

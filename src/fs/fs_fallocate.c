@@ -19,15 +19,16 @@ static int store_and_end(struct jnl_handle *h, struct fs_inode *inode)
 	return err ? err : jnl_end(h);
 }
 
-/* Fills what is a hole of the nr blocks from lblk on; *done: how far that went. size: where the file is to end. */
-static int alloc_step(struct fs_inode *inode, lblk_t lblk, uint32_t nr, uint64_t size, uint32_t *done)
+/* Fills what is a hole of the nr blocks from lblk on; *done: how far that went. size: where the file is to end;
+ * tail: its last block, zeroed behind its end, or 0. */
+static int alloc_step(struct fs_inode *inode, lblk_t lblk, uint32_t nr, uint64_t size, pblk_t tail, uint32_t *done)
 {
 	CLEANUP_HANDLE struct jnl_handle h = {0};
 	struct fs *fs = inode->fs;
 	struct fs_copy zeroes = { .partial = CACHE_FRESH };
 	struct fs_extent e;
 	bool fresh;
-	int err = jnl_begin(fs->jnl, fs_credits_fill(inode, nr) + FS_CREDITS_SIZE, &h);
+	int err = jnl_begin(fs->jnl, fs_credits_fill(inode, nr) + fs_credits_data(fs, nr) + FS_CREDITS_SIZE, &h);
 
 	if (!err)
 		err = fs_map_fill(&h, inode, lblk, nr, &e, &fresh);
@@ -36,7 +37,7 @@ static int alloc_step(struct fs_inode *inode, lblk_t lblk, uint32_t nr, uint64_t
 	*done = e.nr;
 	if (fresh) {
 		zeroes.len_bytes = (size_t)e.nr << fs->block_shift;
-		err = fs_file_copy_in(fs, e.pblk, &zeroes);
+		err = fs_file_copy_in(&h, fs, e.pblk, &zeroes);
 		if (err) {
 			const int undo_err = fs_map_punch(&h, inode, e.lblk, e.lblk + e.nr);
 
@@ -48,7 +49,10 @@ static int alloc_step(struct fs_inode *inode, lblk_t lblk, uint32_t nr, uint64_t
 	}
 	size = MIN(size, (lblk + *done) << fs->block_shift);
 	if (size > inode->size_bytes && *done > 0) {
-		const int size_err = fs_file_set_size(&h, inode, size);
+		int size_err = tail ? jnl_order_data(&h, tail, 1) : 0;
+
+		if (!size_err)
+			size_err = fs_file_set_size(&h, inode, size);
 
 		err = err ? err : size_err;
 	}
@@ -66,17 +70,21 @@ static int allocate(struct fs_inode *inode, uint64_t from, uint64_t to, uint64_t
 	struct fs *fs = inode->fs;
 	lblk_t lblk = from >> fs->block_shift;
 	const lblk_t end = fs_file_end_lblk(fs, to);
+	const lblk_t most = fs_file_step_bytes(fs, STEP_BYTES) >> fs->block_shift;
+	unsigned nr_tries = 0;
+	pblk_t tail = 0;
 	int err = 0;
 
 	if (size > inode->size_bytes)
-		err = fs_file_zero_tail(inode, inode->size_bytes);	/* W1 */
+		err = fs_file_zero_tail(inode, inode->size_bytes, &tail);	/* W1 */
 	while (!err && lblk < end) {
-		const uint32_t nr = (uint32_t)MIN(end - lblk, (lblk_t)STEP_BYTES >> fs->block_shift);
-		uint32_t done;
+		uint32_t done = 0;
 
 		cache_throttle(fs->cache);
-		err = alloc_step(inode, lblk, nr, size, &done);
+		err = alloc_step(inode, lblk, (uint32_t)MIN(end - lblk, most), size, tail, &done);
 		lblk += err ? 0 : done;
+		if (fs_nospc_retry(fs, err, &nr_tries))
+			err = 0;
 	}
 	return err;
 }
@@ -90,11 +98,11 @@ static int punch(struct fs_inode *inode, uint64_t from, uint64_t to)
 	int err, damage = 0;
 
 	if (first > last) {	/* within one block */
-		err = fs_file_zero_part(inode, from, to);
+		err = fs_file_zero_part(inode, from, to, NULL);
 	} else {
-		err = fs_file_zero_part(inode, from, first);
+		err = fs_file_zero_part(inode, from, first, NULL);
 		if (!err)
-			err = fs_file_zero_part(inode, last, to);
+			err = fs_file_zero_part(inode, last, to, NULL);
 	}
 	if (!err)
 		err = jnl_begin(fs->jnl, fs_credits_punch(inode), &h);

@@ -48,12 +48,29 @@ struct fs_copy {
 	enum cache_write_mode partial;	/* of blocks that are not written as a whole: CACHE_UPDATE or CACHE_FRESH */
 	bool zero_rest;		/* the last block's bytes behind become zero (W1) */
 };
-/* To the blocks from pblk on. With CACHE_FRESH no I/O happens and nothing is waited for: allowed in a handle. */
-MUST_CHECK int fs_file_copy_in(struct fs *fs, pblk_t pblk, const struct fs_copy *c);
-/* Zeroes the bytes [from, to), which lie in one block, where it is mapped. No handle. */
-MUST_CHECK int fs_file_zero_part(struct fs_inode *inode, uint64_t from, uint64_t to);
-/* Zeroes what lies behind the size in the last block (W1). No handle. */
-MUST_CHECK int fs_file_zero_tail(struct fs_inode *inode, uint64_t size_bytes);
+/*
+ * To the blocks from pblk on. h: the handle that the blocks are logged in (fs_logs_data: a credit for
+ * each), else not looked at. With CACHE_FRESH no I/O happens and nothing is waited for: allowed in a handle.
+ */
+MUST_CHECK int fs_file_copy_in(struct jnl_handle *h, struct fs *fs, pblk_t pblk, const struct fs_copy *c);
+/* Zeroes the bytes [from, to), which lie in one block, where it is mapped: *pblk (may be NULL), or 0. No handle. */
+MUST_CHECK int fs_file_zero_part(struct fs_inode *inode, uint64_t from, uint64_t to, pblk_t *pblk);
+/*
+ * Zeroes what lies behind the size in the last block (W1). No handle. The one that then moves the
+ * size orders that block (*pblk, 0: none) before its commit.
+ */
+MUST_CHECK int fs_file_zero_tail(struct fs_inode *inode, uint64_t size_bytes, pblk_t *pblk);
+/* Blocks that are logged in one handle at most, and bytes that a step fills where they are not. */
+enum { FS_LOGGED_BLOCKS = 64 };
+static inline uint32_t fs_file_step_bytes(const struct fs *fs, uint32_t most)
+{
+	return fs_logs_data(fs) ? MIN(most, (uint32_t)FS_LOGGED_BLOCKS << fs->block_shift) : most;
+}
+/* Credits for nr blocks of data. */
+static inline unsigned fs_credits_data(const struct fs *fs, uint32_t nr)
+{
+	return fs_logs_data(fs) ? nr : 0;
+}
 
 /* fs_file_inline.c: files whose contents are in the inode. Exclusive inode->lock, no handle. */
 enum { FS_INLINE_FILE_MAX = 1024 };	/* bigger contents go to blocks, whatever room the inode has */

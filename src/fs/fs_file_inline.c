@@ -44,7 +44,7 @@ static int to_first_block(struct jnl_handle *h, struct fs_inode *inode, const ui
 
 	if (err)
 		return err;
-	err = fs_file_copy_in(inode->fs, e.pblk, &c);
+	err = fs_file_copy_in(h, inode->fs, e.pblk, &c);
 	if (err) {
 		const int undo_err = fs_map_punch(h, inode, 0, 1);
 
@@ -59,7 +59,9 @@ static int move_to_blocks(struct fs_inode *inode, const uint8_t *contents, size_
 {
 	CLEANUP_HANDLE struct jnl_handle h = {0};
 	/* The inode and its attributes; one block, which needs no map block. */
-	int err = jnl_begin(inode->fs->jnl, fs_credits_xattr(inode->fs) + FS_CREDITS_ALLOC + FS_CREDITS_INODE, &h);
+	const unsigned credits = fs_credits_xattr(inode->fs) + FS_CREDITS_ALLOC + FS_CREDITS_INODE +
+				 fs_credits_data(inode->fs, 1);
+	int err = jnl_begin(inode->fs->jnl, credits, &h);
 
 	if (!err)
 		err = fs_inline_drop(&h, inode);
@@ -94,8 +96,13 @@ int fs_file_inline_to_blocks(struct fs_inode *inode)
 			return -ENOMEM;
 	}
 	err = fs_inline_read(inode, contents, 0, (unsigned)len);
-	if (!err)
-		err = move_to_blocks(inode, contents, len);
+	if (!err) {
+		unsigned nr_tries = 0;
+
+		do
+			err = move_to_blocks(inode, contents, len);
+		while (fs_nospc_retry(inode->fs, err, &nr_tries));
+	}
 	if (contents != small)
 		free(contents);
 	return err;

@@ -76,6 +76,7 @@ static int write_parts(struct jnl_handle *h, struct xattr_ibody *ib, const uint8
 	fs_inode_block_bytes_set(inode, bytes);
 	inode->flags |= EXT_FL_INLINE_DATA;
 	inode->size_bytes = len;
+	inode->datasync_tid = h->tid;
 	return xattr_ibody_set(h, ib, &name, len > head ? buf + head : bytes, len - head);
 }
 

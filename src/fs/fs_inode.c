@@ -234,6 +234,8 @@ int fs_inode_load(struct fs_inode *inode, bool orphan_too)
 		err = check_csum(inode, raw);
 	if (!err)
 		err = check_fields(inode);
+	/* What was written when it was in memory before may still not be home: the first fsync looks at all of it. */
+	inode->dirty_to = S_ISREG(inode->mode) ? inode->size_bytes : 0;
 	return err ? err : fs_map_init(inode);
 }
 
@@ -306,10 +308,30 @@ void fs_inode_seal(const struct fs_inode *inode, struct ext_disk_inode *raw)
 		raw->i_checksum_hi = le16_of((uint16_t)(csum >> 16));
 }
 
+/* The part of the disk inode that fdatasync has to care for, in the form of an inode without the rest. */
+static void essence_of(const struct ext_disk_inode *raw, struct ext_disk_inode *out)
+{
+	memcpy(out, raw, EXT_GOOD_OLD_INODE_BYTES);
+	out->i_atime = out->i_ctime = out->i_mtime = out->i_version_lo = le32_of(0);
+	out->i_checksum_lo = le16_of(0);
+}
+
+/* fdatasync passes over a change of times alone; a directory's contents change with its times. */
+static void note_sync_tid(struct fs_inode *inode, jnl_tid tid, const struct ext_disk_inode *before,
+			  const struct ext_disk_inode *raw)
+{
+	struct ext_disk_inode after;
+
+	inode->sync_tid = tid;
+	essence_of(raw, &after);
+	if (S_ISDIR(inode->mode) || memcmp(before, &after, EXT_GOOD_OLD_INODE_BYTES))
+		inode->datasync_tid = tid;
+}
+
 int fs_inode_store(struct jnl_handle *h, struct fs_inode *inode)
 {
 	CLEANUP_BUF struct cache_buf *b = NULL;
-	struct ext_disk_inode *raw;
+	struct ext_disk_inode *raw, before;
 	int err;
 
 	assert_held(&inode->meta);
@@ -318,8 +340,10 @@ int fs_inode_store(struct jnl_handle *h, struct fs_inode *inode)
 		err = jnl_get_write(h, b);
 	if (err)
 		return err;
+	essence_of(raw, &before);
 	store_fields(inode, raw);
 	fs_inode_seal(inode, raw);
+	note_sync_tid(inode, h->tid, &before, raw);
 	jnl_dirty(h, b);
 	inode->atime_dirty = false;
 	return 0;

@@ -143,6 +143,7 @@ struct fs {
 	uint64_t start_written_bytes;	/* [const after open] of the device, at the mount; for s_kbytes_written */
 	struct rng rng;			/* [super_lock] */
 	int first_error;		/* [super_lock] */
+	atomic_bool panicked;		/* opts.panic was called */
 	atomic_uint_fast64_t free_blocks, free_inodes;	/* sums over the groups */
 
 	struct fs_journal journal;
@@ -203,9 +204,13 @@ struct fs_inode {
 	struct fs_extent last_map;	/* [meta] the last extent found; nr 0: none */
 	struct fs_reservation resv;
 	uint64_t dirty_from, dirty_to;	/* [meta] bytes written since the last fsync; from >= to: none */
+	/* [meta] The last transactions with a change of it, and with one that is more than times. 0: unknown. */
+	jnl_tid sync_tid, datasync_tid;
 	lblk_t dir_hint;		/* [lock] linear directories: first block that may have room */
 };
 
+/* Does file data go through the log (data=journal)? */
+static inline bool fs_logs_data(const struct fs *fs) { return jnl_data_mode(fs->jnl) == JNL_DATA_JOURNAL; }
 static inline bool fs_has_compat(const struct fs *fs, uint32_t bit) { return fs->compat & bit; }
 static inline bool fs_has_incompat(const struct fs *fs, uint32_t bit) { return fs->incompat & bit; }
 static inline bool fs_has_ro_compat(const struct fs *fs, uint32_t bit) { return fs->ro_compat & bit; }
@@ -222,6 +227,8 @@ uint32_t fs_random(struct fs *fs);
  * errors= policy carried out. The line has been logged by the one who knew. Returns err.
  */
 int fs_damaged(struct fs *fs, ino_nr_t ino, pblk_t pblk, int err);
+/* The journal's abort hook: read-only from now on, whatever errors= says. */
+void fs_journal_aborted(void *arg, int err);
 /* Writes the in-memory superblock, with the counters of now, into its block, inside a handle (credits: 1). */
 MUST_CHECK int fs_super_store(struct jnl_handle *h, struct fs *fs);
 /* The same with a handle of its own, and durable. */
@@ -377,7 +384,7 @@ void fs_unlock_inodes(struct fs_inode **inodes, unsigned nr);
 
 /* fs_inode.c: disk inode and memory inode ----------------------------------------------- */
 MUST_CHECK int fs_inode_load(struct fs_inode *inode, bool orphan_too);
-/* All fields into the inode table block, checksum too. inode->meta held. Credits: 1. */
+/* All fields into the inode table block, checksum too; the tids of fsync. inode->meta held. Credits: 1. */
 MUST_CHECK int fs_inode_store(struct jnl_handle *h, struct fs_inode *inode);
 /* The block of the inode table that holds it, and the inode's bytes in it. */
 MUST_CHECK int fs_inode_get_raw(struct fs_inode *inode, struct cache_buf **b, struct ext_disk_inode **raw);

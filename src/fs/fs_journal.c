@@ -274,6 +274,7 @@ int fs_journal_start(struct fs *fs)
 		return err;
 	fs->journal.in_use = true;
 	jnl_set_commit_hook(fs->jnl, fs_pending_release, fs);
+	jnl_set_abort_hook(fs->jnl, fs_journal_aborted, fs);
 	return take_over_error(fs);
 }
 

@@ -223,6 +223,7 @@ int fs_rename(struct fs *fs, ino_nr_t dir, struct fs_name name, ino_nr_t new_dir
 	CLEANUP_INODE struct fs_inode *from = NULL;
 	CLEANUP_INODE struct fs_inode *to = NULL;
 	struct rename r = { .fs = fs, .flags = flags, .old_name = name, .new_name = new_name };
+	unsigned nr_tries = 0;
 	int err = fs_writable(fs);
 
 	if (flags & ~(unsigned)(FS_RENAME_NOREPLACE | FS_RENAME_EXCHANGE) ||
@@ -245,7 +246,7 @@ int fs_rename(struct fs *fs, ino_nr_t dir, struct fs_name name, ino_nr_t new_dir
 		os_mutex_lock(&fs->rename_lock);	/* RN1 */
 	do
 		err = try_rename(&r);
-	while (err == 1);
+	while (err == 1 || fs_nospc_retry(fs, err, &nr_tries));
 	if (from != to)
 		os_mutex_unlock(&fs->rename_lock);
 	return err;

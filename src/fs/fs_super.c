@@ -98,19 +98,38 @@ static enum fs_errors errors_policy(const struct fs *fs)
 	}
 }
 
+static void panic_if_asked(struct fs *fs)
+{
+	if (errors_policy(fs) == FS_ERRORS_PANIC && fs->opts.panic && !atomic_exchange(&fs->panicked, true))
+		fs->opts.panic(fs->opts.panic_arg);
+}
+
 int fs_damaged(struct fs *fs, ino_nr_t ino, pblk_t pblk, int err)
 {
-	const enum fs_errors policy = errors_policy(fs);
-
 	os_mutex_lock(&fs->super_lock);
 	error_note(fs, ino, pblk, err);
 	os_mutex_unlock(&fs->super_lock);
-	if (policy == FS_ERRORS_CONTINUE || atomic_exchange(&fs->read_only, true))
+	if (errors_policy(fs) == FS_ERRORS_CONTINUE || fs_is_read_only(fs))
 		return err;
-	log_error("%s: read-only from now on, as errors= asks for", blk_name(fs->dev));
-	if (policy == FS_ERRORS_PANIC && fs->opts.panic)
-		fs->opts.panic(fs->opts.panic_arg);
+	/* What is not committed stays so: it may be half of something. */
+	if (fs->journal.in_use)
+		jnl_abort(fs->jnl, err);
+	if (!atomic_exchange(&fs->read_only, true))
+		log_error("%s: read-only from now on, as errors= asks for", blk_name(fs->dev));
+	panic_if_asked(fs);
 	return err;
+}
+
+void fs_journal_aborted(void *arg, int err)
+{
+	struct fs *fs = arg;
+
+	os_mutex_lock(&fs->super_lock);
+	if (!fs->first_error)
+		error_note(fs, 0, 0, err);
+	os_mutex_unlock(&fs->super_lock);
+	atomic_store(&fs->read_only, true);
+	panic_if_asked(fs);
 }
 
 /* Store ---------------------------------------------------------------------------------- */
@@ -364,7 +383,7 @@ int fs_close(struct fs *fs)
 	int err = 0, jnl_err;
 
 	fs_icache_drain(fs);
-	if (fs->opened_rw)
+	if (fs->opened_rw && !jnl_is_aborted(fs->jnl))
 		err = close_write(fs);
 	jnl_err = jnl_free(fs->jnl);
 	fs_free(fs);

@@ -73,10 +73,13 @@ static int flush_data(struct fs_inode *inode, uint64_t from, uint64_t to)
 	return 0;
 }
 
-/* What was written since the last fsync, which is ours to write out now. */
+/* What was written since the last fsync, which is ours to write out now. Logged data goes with the commit. */
 static void take_written(struct fs_inode *inode, uint64_t *from, uint64_t *to)
 {
 	LOCK_GUARD(&inode->meta);
+
+	if (fs_logs_data(inode->fs))
+		inode->dirty_to = inode->dirty_from;
 
 	*from = inode->dirty_from;
 	*to = inode->dirty_to;
@@ -100,12 +103,22 @@ static int store_atime(struct fs_inode *inode)
 	return err ? err : jnl_end(&h);
 }
 
+/* The transaction with the last change that counts. */
+static jnl_tid wanted_tid(struct fs_inode *inode, bool datasync)
+{
+	LOCK_GUARD(&inode->meta);
+
+	return datasync ? inode->datasync_tid : inode->sync_tid;
+}
+
 int fs_fsync(struct fs *fs, ino_nr_t ino, bool datasync)
 {
 	CLEANUP_INODE struct fs_inode *inode = NULL;
 	uint64_t from, to;
 	int err;
 
+	if (jnl_is_aborted(fs->jnl))
+		return -EROFS;
 	if (fs_is_read_only(fs))
 		return cache_error(fs->cache);
 	err = fs_iget(fs, ino, &inode);
@@ -121,5 +134,5 @@ int fs_fsync(struct fs *fs, ino_nr_t ino, bool datasync)
 	}
 	if (!datasync)
 		err = store_atime(inode);
-	return err ? err : jnl_commit_wait(fs->jnl, 0);
+	return err ? err : jnl_commit_wait(fs->jnl, wanted_tid(inode, datasync));
 }

@@ -18,10 +18,13 @@ static int truncate_inline(struct fs_inode *inode, uint64_t size_bytes)
 static int grow(struct fs_inode *inode, uint64_t size_bytes)
 {
 	CLEANUP_HANDLE struct jnl_handle h = {0};
-	int err = fs_file_zero_tail(inode, inode->size_bytes);	/* W1 */
+	pblk_t tail;
+	int err = fs_file_zero_tail(inode, inode->size_bytes, &tail);	/* W1 */
 
 	if (!err)
 		err = jnl_begin(inode->fs->jnl, FS_CREDITS_SIZE, &h);
+	if (!err && tail)
+		err = jnl_order_data(&h, tail, 1);
 	if (!err)
 		err = fs_file_set_size(&h, inode, size_bytes);
 	if (!err)
@@ -54,7 +57,7 @@ static int punch_behind(struct jnl_handle *h, struct fs_inode *inode, lblk_t fro
 static int shrink(struct fs_inode *inode, uint64_t size_bytes)
 {
 	CLEANUP_HANDLE struct jnl_handle h = {0};
-	int err = fs_file_zero_tail(inode, size_bytes), damage = 0;	/* W1 */
+	int err = fs_file_zero_tail(inode, size_bytes, NULL), damage = 0;	/* W1 */
 
 	if (!err)
 		err = jnl_begin(inode->fs->jnl, fs_credits_punch(inode) + FS_CREDITS_ORPHAN + FS_CREDITS_SIZE, &h);

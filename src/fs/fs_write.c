@@ -18,6 +18,7 @@ struct write {
 	const uint8_t *src;
 	size_t left;
 	size_t done;
+	pblk_t tail;		/* block of the old end: bytes behind that were set, and the size moves over them; 0 none */
 	bool kill_priv;
 	bool stored;		/* size and times are as they should be after all that is done */
 };
@@ -28,7 +29,9 @@ static int write_account(struct jnl_handle *h, struct write *w)
 	struct fs_inode *inode = w->inode;
 	int err = 0;
 
-	if (w->off > inode->size_bytes)
+	if (w->off > inode->size_bytes && w->tail)
+		err = jnl_order_data(h, w->tail, 1);
+	if (!err && w->off > inode->size_bytes)
 		err = fs_file_set_size(h, inode, w->off);
 	os_mutex_lock(&inode->meta);
 	if (w->kill_priv)
@@ -82,17 +85,34 @@ static size_t bytes_in(const struct write *w, const struct fs_extent *e)
 	return MIN(w->left, ((size_t)e->nr << fs->block_shift) - (w->off & (fs->block_bytes - 1)));
 }
 
+/* Blocks from the one of w->off to that of the last of len bytes. */
+static uint32_t blocks_of(const struct write *w, size_t len)
+{
+	const unsigned shift = w->inode->fs->block_shift;
+
+	return (uint32_t)(((w->off + len - 1) >> shift) - (w->off >> shift) + 1);
+}
+
 static int write_over(struct write *w, const struct fs_extent *e)
 {
+	CLEANUP_HANDLE struct jnl_handle h = {0};
+	struct fs *fs = w->inode->fs;
 	const size_t len = bytes_in(w, e);
 	const struct fs_copy c = copy_of(w, len, CACHE_UPDATE);
-	const int err = fs_file_copy_in(w->inode->fs, e->pblk, &c);
+	const uint32_t nr = blocks_of(w, len);
+	int err = 0;
 
+	if (fs_logs_data(fs))
+		err = jnl_begin(fs->jnl, fs_credits_data(fs, nr) + FS_CREDITS_SIZE, &h);
+	if (!err)
+		err = fs_file_copy_in(&h, fs, e->pblk, &c);
 	if (err)
 		return err;
+	if (w->off + len > w->inode->size_bytes)
+		w->tail = e->pblk + nr - 1;
 	write_advance(w, len);
 	w->stored = false;
-	return 0;
+	return h.opened ? write_end(&h, w) : 0;
 }
 
 /* The blocks that were just allocated go away again; the error that led here stays. */
@@ -121,7 +141,7 @@ static int write_fresh(struct write *w, lblk_t lblk, uint32_t nr, struct fs_exte
 	size_t len;
 	int err;
 
-	err = jnl_begin(inode->fs->jnl, fs_credits_fill(inode, nr) + FS_CREDITS_SIZE, &h);
+	err = jnl_begin(inode->fs->jnl, fs_credits_fill(inode, nr) + fs_credits_data(inode->fs, nr) + FS_CREDITS_SIZE, &h);
 	if (!err)
 		err = fs_map_fill(&h, inode, lblk, nr, e, &fresh);
 	if (err)
@@ -130,7 +150,7 @@ static int write_fresh(struct write *w, lblk_t lblk, uint32_t nr, struct fs_exte
 		return jnl_end(&h);
 	len = bytes_in(w, e);
 	c = copy_of(w, len, CACHE_FRESH);
-	err = fs_file_copy_in(inode->fs, e->pblk, &c);
+	err = fs_file_copy_in(&h, inode->fs, e->pblk, &c);
 	if (err)
 		return write_undo_fill(&h, w, e, err);
 	write_advance(w, len);
@@ -144,7 +164,7 @@ static int write_step(struct write *w)
 	struct fs_inode *inode = w->inode;
 	const struct fs *fs = inode->fs;
 	const lblk_t lblk = w->off >> fs->block_shift;
-	const uint64_t end = w->off + MIN(w->left, (size_t)FILL_BYTES);
+	const uint64_t end = w->off + MIN(w->left, (size_t)fs_file_step_bytes(fs, FILL_BYTES));
 	const uint32_t nr = (uint32_t)(((end - 1) >> fs->block_shift) - lblk + 1);
 	struct fs_extent e = { .lblk = lblk, .nr = nr };
 	int err = 0;
@@ -162,12 +182,15 @@ static int write_mapped(struct write *w)
 {
 	struct fs *fs = w->inode->fs;
 	CLEANUP_HANDLE struct jnl_handle h = {0};
+	unsigned nr_tries = 0;
 	int err = 0;
 
 	if (w->off > w->inode->size_bytes)
-		err = fs_file_zero_tail(w->inode, w->inode->size_bytes);	/* W1 */
+		err = fs_file_zero_tail(w->inode, w->inode->size_bytes, &w->tail);	/* W1 */
 	while (!err && w->left > 0) {
 		err = write_step(w);
+		if (fs_nospc_retry(fs, err, &nr_tries))
+			err = 0;
 		if (!err && w->left > 0)
 			cache_throttle(fs->cache);
 	}

@@ -288,6 +288,7 @@ static int change(struct fs *fs, ino_nr_t ino, const char *name, const void *val
 	CLEANUP_INODE struct fs_inode *inode = NULL;
 	const struct prefix *p;
 	struct xattr_name n;
+	unsigned nr_tries = 0;
 	int err = fs_writable(fs);
 
 	if (!err)
@@ -297,7 +298,9 @@ static int change(struct fs *fs, ino_nr_t ino, const char *name, const void *val
 	if (err)
 		return err;
 	os_rwlock_wrlock_key(&inode->lock, ino);
-	err = change_locked(inode, p, &n, value, len_bytes, flags);
+	do
+		err = change_locked(inode, p, &n, value, len_bytes, flags);
+	while (fs_nospc_retry(fs, err, &nr_tries));
 	os_rwlock_unlock(&inode->lock);
 	return err;
 }

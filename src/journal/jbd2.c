@@ -134,7 +134,7 @@ static int jbd2_free(struct jnl *jnl)
 	int err;
 
 	thread_stop(j);
-	err = jnl_is_aborted(jnl) ? -EROFS : jbd2_empty(jnl);
+	err = jnl_is_aborted(jnl) ? atomic_load(&jnl->abort_err) : jbd2_empty(jnl);
 	journal_fini(j);
 	return err;
 }
@@ -221,6 +221,17 @@ static int check_usable(const struct jbd2_file *f, const struct jbd2_opts *o)
 	return 0;
 }
 
+/* The blocks of a transaction stay in memory until it is committed, twice while that goes on. */
+static uint32_t most_in_memory(struct cache *c)
+{
+	struct cache_stats st;
+	uint64_t nr;
+
+	cache_stats_get(c, &st);
+	nr = MAX(st.size_bytes / st.block_bytes / JBD2_CACHE_PART, (uint64_t)JBD2_TXN_LEAST);
+	return (uint32_t)MIN(nr, (uint64_t)UINT32_MAX);
+}
+
 static void settle_sizes(struct jbd2 *j)
 {
 	const struct jbd2_file *f = &j->file;
@@ -230,7 +241,7 @@ static void settle_sizes(struct jbd2 *j)
 	j->nr_ring = f->end - f->first;
 	j->tags_per_block = (body - (uint32_t)sizeof(struct jnl_disk_header) - JNL_UUID_BYTES) / f->tag_bytes;
 	j->revokes_per_block = (body - (uint32_t)sizeof(struct jnl_disk_revoke)) / f->revoke_bytes;
-	part = j->nr_ring / JBD2_TXN_PART;
+	part = MIN(j->nr_ring / JBD2_TXN_PART, most_in_memory(j->jnl.cache));
 	j->max_txn = part - DIV_UP(part, j->tags_per_block) - 1;
 	j->slack = j->nr_ring / JBD2_SLACK_PART;
 	j->head = f->first;
@@ -247,12 +258,12 @@ static int journal_init(struct jbd2 *j, const struct jbd2_opts *o)
 	/* As Linux goes on from an empty log; the high half keeps numbers rising where the low one wraps. */
 	j->next_tid = (1ull << 32) + be32_get(j->file.sb.s_sequence) + 1;
 	atomic_store(&j->committed, j->next_tid - 1);
-	settle_sizes(j);
 	list_init(&j->logged);
 	os_mutex_init(&j->lock, RANK_JNL);
 	os_mutex_init(&j->sb_lock, RANK_JBD2_SB);
 	os_cond_init(&j->changed);
 	jnl_init(&j->jnl, &jbd2_ops, o->cache, o->dev);
+	settle_sizes(j);
 	cache_set_freezer(o->cache, NULL, NULL, NULL);	/* frames in use are held: the cache copies others at any time */
 	if (j->file.block_bytes < ALLOC_PAGE_BYTES)
 		j->block_slab = slab_new(o->alloc, "journal block", j->file.block_bytes, 0);

@@ -158,6 +158,7 @@ int jbd2_end(struct jnl_handle *h)
 	const unsigned more = h->nr_used - h->nr_reserved;	/* modulo 2^32: most give back */
 	const unsigned now = atomic_fetch_add(&jbd2_running(j)->nr_reserved, more) + more;
 
+	assert(h->nr_used <= h->nr_reserved);	/* the credits were a true sum */
 	/* The commit begins before the next one has to wait for it. */
 	if (unlikely(now > j->max_txn / 4 * 3))
 		kick(j);

@@ -255,6 +255,8 @@ void jnl_abort(struct jnl *j, int err)
 	log_error("%s: no more writes from now on: %s", blk_name(j->dev), strerror(-err));
 	if (j->ops->aborted)
 		j->ops->aborted(j, err);
+	if (j->abort_hook)
+		j->abort_hook(j->abort_arg, err);
 }
 
 bool jnl_is_aborted(const struct jnl *j)
@@ -276,6 +278,12 @@ void jnl_set_commit_hook(struct jnl *j, void (*fn)(void *arg, jnl_tid tid), void
 {
 	j->commit_hook = fn;
 	j->commit_arg = arg;
+}
+
+void jnl_set_abort_hook(struct jnl *j, void (*fn)(void *arg, int err), void *arg)
+{
+	j->abort_hook = fn;
+	j->abort_arg = arg;
 }
 
 int jnl_free(struct jnl *j)

@@ -109,5 +109,10 @@ bool jnl_is_committed(const struct jnl *j, jnl_tid tid);
  * journal. Set before the first handle.
  */
 void jnl_set_commit_hook(struct jnl *j, void (*fn)(void *arg, jnl_tid tid), void *arg);
+/*
+ * fn is called once, at the first abort, by whoever met the error: with what locks it has, none of the
+ * journal's. Set before the first handle.
+ */
+void jnl_set_abort_hook(struct jnl *j, void (*fn)(void *arg, int err), void *arg);
 
 #endif

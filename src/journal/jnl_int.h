@@ -62,6 +62,8 @@ struct jnl {
 	enum jnl_data_mode data_mode;	/* [const] */
 	void (*commit_hook)(void *arg, jnl_tid tid);	/* [const after the first handle] */
 	void *commit_arg;
+	void (*abort_hook)(void *arg, int err);		/* [const after the first handle] */
+	void *abort_arg;
 	struct jnl_gate gate;
 	struct lock_dep handle_dep;	/* RANK_HANDLE */
 };
