@@ -35,6 +35,29 @@ enum {
 	LINGER_TICKS = 10,	/* after a lazy unmount: so long for those who still have files open */
 };
 
+/* errors=panic ----------------------------------------------------------------------------- */
+
+/*
+ * The process ends where it is, as a machine would: not a byte more is written. A child that has
+ * nothing of it but a name waits for that and takes the dead mount away.
+ */
+static void panic_end(void *arg)
+{
+	const struct daemon *d = arg;
+	int fds[2];
+	char byte;
+
+	log_error("%s: errors=panic: the daemon ends here", d->o.mountpoint);
+	if (!pipe2(fds, 0) && fork() == 0) {
+		dup2(fds[0], STDIN_FILENO);
+		close_range(STDERR_FILENO + 1, ~0u, 0);
+		if (read(STDIN_FILENO, &byte, 1) == 0)
+			session_unmount(d->o.mountpoint, true);
+		_exit(0);
+	}
+	_exit(EXIT_SYSTEM);
+}
+
 /* Opening and closing ------------------------------------------------------------------ */
 
 static int open_fs(struct daemon *d)
@@ -43,6 +66,8 @@ static int open_fs(struct daemon *d)
 	const struct fs_opts fo = {
 		.alloc = d->alloc, .cache_bytes = o->cache_bytes, .background = true, .read_only = d->read_only,
 		.atime = o->atime, .errors = o->errors, .last_mounted = o->mountpoint,
+		.data = o->data, .commit_sec = o->commit_sec, .norecovery = o->norecovery,
+		.panic = panic_end, .panic_arg = d,
 		.use_reserved = getuid() == 0,
 	};
 	struct statvfs st;

@@ -57,6 +57,9 @@ struct opts {
 	bool writeback;		/* the kernel may gather small writes */
 	enum fs_atime atime;
 	enum fs_errors errors;
+	enum fs_data data;
+	uint32_t commit_sec;
+	bool norecovery;
 };
 
 void opts_init(struct opts *o);

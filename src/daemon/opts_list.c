@@ -93,6 +93,27 @@ static int parse_errors(struct opts *o, const char *value)
 	return 0;
 }
 
+static int parse_data(struct opts *o, const char *value)
+{
+	if (!strcmp(value, "ordered"))
+		o->data = FS_DATA_ORDERED;
+	else if (!strcmp(value, "journal"))
+		o->data = FS_DATA_JOURNAL;
+	else if (!strcmp(value, "writeback"))
+		o->data = FS_DATA_WRITEBACK;
+	else
+		return -EINVAL;
+	return 0;
+}
+
+/* 0 is the default's name, as for ext4. */
+static int parse_commit(struct opts *o, const char *value)
+{
+	enum { MAX_SEC = 3600 };
+
+	return parse_u32(value, 10, MAX_SEC, &o->commit_sec);
+}
+
 #define BOOL(text, field, val) { text, OPT_BOOL, offsetof(struct opts, field), val, NULL }
 #define ENUM(text, field, val) { text, OPT_ENUM, offsetof(struct opts, field), val, NULL }
 #define VALUE(text, fn) { text, OPT_VALUE, 0, 0, fn }
@@ -131,6 +152,10 @@ static const struct opt_row rows[] = {
 	VALUE("max_threads", parse_threads),
 	VALUE("errors", parse_errors),
 	VALUE("on-event", parse_on_event),
+	VALUE("data", parse_data),
+	VALUE("commit", parse_commit),
+	BOOL("norecovery", norecovery, true),
+	BOOL("noload", norecovery, true),
 	TOLERATED("default_permissions"),	/* always so, but for fakeroot */
 	TOLERATED("no_default_opts"),		/* there are none */
 	TOLERATED("minixdf"),
