@@ -4,6 +4,7 @@
  *	mkfs_opts.c      the command line
  *	mkfs_members.c   opens or creates members, refuses to overwrite what is there, makes the array
  *	mkfs_layout.c    from a size and the wishes to a superblock and a place for everything
+ *	mkfs_journal.c   the journal: how large, its blocks, its map
  *	mkfs_write.c     writes what the layout says
  *	mkfs_populate.c  -d DIR: fills the new filesystem through src/fs
  *	mkfs.c           the order of all that, and what is printed
@@ -35,6 +36,7 @@ struct mkfs_opts {
 	uint8_t uuid[16];
 	bool uuid_set;
 	uint32_t compat, incompat, ro_compat;
+	uint64_t journal_bytes;		/* -J size=; 0: by the size of the filesystem */
 	uint32_t stride_blocks, stripe_width_blocks;	/* 0: from the array */
 	uint32_t root_uid, root_gid;
 	bool discard;
@@ -78,6 +80,11 @@ struct mkfs_group {
 
 enum { MKFS_LPF_INO = EXT_FIRST_INO_DEFAULT, MKFS_LPF_BYTES = 16384 };
 
+struct mkfs_run {
+	pblk_t first;
+	uint32_t nr;
+};
+
 struct mkfs_layout {
 	struct ext_disk_super super;
 	uint32_t block_bytes, inode_bytes, nr_groups, blocks_per_group, inodes_per_group;
@@ -88,6 +95,12 @@ struct mkfs_layout {
 	pblk_t lpf_block;			/* first of the blocks of lost+found, all direct */
 	uint32_t lpf_nr_blocks;
 	uint32_t root_uid, root_gid;
+	/* The journal; 0 blocks: none. Its runs hold the map blocks first. */
+	uint32_t journal_blocks, journal_map_blocks;
+	uint32_t journal_left;			/* not placed yet */
+	uint32_t journal_group;			/* first group that it may lie in */
+	struct mkfs_run *journal_runs;
+	size_t nr_journal_runs;
 };
 
 /*
@@ -99,6 +112,17 @@ int mkfs_layout_make(const struct mkfs_opts *o, const struct raid_info *array, u
 void mkfs_layout_free(struct mkfs_layout *l);
 /* The lines that mke2fs prints: sizes, UUID, where the superblock copies are. */
 void mkfs_layout_print(const struct mkfs_layout *l);
+
+/* Size of the journal, and the feature taken away where there is room for none. Sizes and groups are settled. */
+int mkfs_journal_size(const struct mkfs_opts *o, struct mkfs_layout *l);
+/* These blocks are the journal's. */
+int mkfs_journal_take(struct mkfs_layout *l, pblk_t first, uint32_t nr);
+/* All is placed: number, size and map go to the superblock. */
+int mkfs_journal_backup(struct mkfs_layout *l);
+/* Fields of the journal's inode beside times and checksum. */
+void mkfs_journal_inode(const struct mkfs_layout *l, struct ext_disk_inode *raw);
+/* The log, made zero unless it is known to be, its map, its superblock. 0 or -errno, said. */
+int mkfs_journal_write(const struct mkfs_layout *l, struct blk_dev *volume, bool zeroed);
 
 /* zeroed: the volume reads as zeroes, inode tables need no writing. Superblock last. 0 or -errno, said. */
 int mkfs_write(const struct mkfs_layout *l, struct blk_dev *volume, bool zeroed, bool progress);

@@ -197,6 +197,31 @@ static int window_place(struct mkfs_layout *l, uint32_t first, uint32_t nr)
 	return -ENOSPC;
 }
 
+/* Free blocks of the window for what is left of the journal. */
+static int window_take_journal(struct mkfs_layout *l, uint32_t first, uint32_t nr_groups)
+{
+	for (uint32_t g = MAX(first, l->journal_group); g < first + nr_groups; g++) {
+		struct mkfs_group *grp = &l->groups[g];
+		uint32_t bit = 0;
+
+		while (l->journal_left > 0 && bit < grp->nr_blocks) {
+			uint32_t nr = 0;
+			int err;
+
+			while (bit + nr < grp->nr_blocks && nr < l->journal_left && !bit_get(grp->bitmap, bit + nr))
+				nr++;
+			if (nr > 0) {
+				bits_set(grp->bitmap, bit, nr);
+				err = mkfs_journal_take(l, group_first_block(l, g) + bit, nr);
+				if (err)
+					return err;
+			}
+			bit += MAX(nr, 1u);
+		}
+	}
+	return 0;
+}
+
 /* Counts, flags, and dropping the bitmaps that the format implies. */
 static void window_finish(struct mkfs_layout *l, uint32_t first, uint32_t nr)
 {
@@ -236,7 +261,14 @@ static int place_all(struct mkfs_layout *l)
 		if (!err)
 			err = window_place(l, g, nr);
 		if (!err)
+			err = window_take_journal(l, g, nr);
+		if (!err)
 			window_finish(l, g, nr);
+	}
+	if (!err && l->journal_left) {
+		log_error("there is no room for a journal of %u blocks: a smaller one (-J size=), none (-O ^has_journal), "
+			  "or a larger size help", l->journal_blocks);
+		err = -ENOSPC;
 	}
 	return err;
 }
@@ -345,7 +377,11 @@ int mkfs_layout_make(const struct mkfs_opts *o, const struct raid_info *array, u
 	if (!err)
 		err = settle_groups(o, l);
 	if (!err)
+		err = mkfs_journal_size(o, l);
+	if (!err)
 		err = place_all(l);
+	if (!err)
+		err = mkfs_journal_backup(l);
 	if (err)
 		return err;
 	fill_identity(o, &l->super);
@@ -359,7 +395,9 @@ void mkfs_layout_free(struct mkfs_layout *l)
 	for (uint32_t g = 0; l->groups && g < l->nr_groups; g++)
 		free(l->groups[g].bitmap);
 	free(l->groups);
+	free(l->journal_runs);
 	l->groups = NULL;
+	l->journal_runs = NULL;
 }
 
 void mkfs_layout_print(const struct mkfs_layout *l)
@@ -379,4 +417,6 @@ void mkfs_layout_print(const struct mkfs_layout *l)
 		nr++;
 	}
 	printf("%s\n", nr ? "\n" : "");
+	if (l->journal_blocks)
+		printf("Journal: %u blocks\n\n", l->journal_blocks);
 }

@@ -14,6 +14,7 @@
 
 enum {
 	FEATURES_COMPAT = EXT_COMPAT_EXT_ATTR | EXT_COMPAT_DIR_INDEX,
+	MORE_COMPAT = EXT_COMPAT_HAS_JOURNAL,
 	FEATURES_INCOMPAT = EXT_INCOMPAT_FILETYPE | EXT_INCOMPAT_FLEX_BG,
 	FEATURES_RO_COMPAT = EXT_RO_COMPAT_SPARSE_SUPER | EXT_RO_COMPAT_LARGE_FILE | EXT_RO_COMPAT_HUGE_FILE |
 			     EXT_RO_COMPAT_DIR_NLINK | EXT_RO_COMPAT_EXTRA_ISIZE | EXT_RO_COMPAT_METADATA_CSUM,
@@ -40,6 +41,7 @@ static const char usage_text[] =
 	"  -b BYTES  block size          -i BYTES  bytes per inode     -N COUNT  inodes\n"
 	"  -I BYTES  inode size          -m PERCENT reserved for root  -L LABEL  volume label\n"
 	"  -U UUID   (clear, random, time or a UUID)                   -O [^]FEATURE[,...]\n"
+	"  -J size=MIB  size of the journal      -j  as -O has_journal\n"
 	"  -E stride=BLOCKS,stripe_width=BLOCKS,root_owner[=UID:GID],discard,nodiscard\n"
 	"  -d DIR    fill the filesystem with the tree below DIR\n"
 	"  -F  overwrite what is there   -n  only show what would be made   -q  quiet\n"
@@ -161,7 +163,7 @@ static int feature_apply(struct mkfs_opts *o, const char *name, size_t len, bool
 		char set;
 		uint32_t *bits, known;
 	} sets[] = {
-		{ 'c', &o->compat, FEATURES_COMPAT },
+		{ 'c', &o->compat, FEATURES_COMPAT | MORE_COMPAT },
 		{ 'i', &o->incompat, FEATURES_INCOMPAT | MORE_INCOMPAT },
 		{ 'r', &o->ro_compat, FEATURES_RO_COMPAT | MORE_RO_COMPAT },
 	};
@@ -241,6 +243,19 @@ static int extended_apply(struct mkfs_opts *o, char *word)
 	}
 	log_error("-E %s: unknown or without its value", word);
 	return -EINVAL;
+}
+
+/* -J: naming a size asks for a journal. */
+static int journal_parse(struct mkfs_opts *o, const char *list)
+{
+	static const char key[] = "size=";
+
+	if (strncmp(list, key, strlen(key))) {
+		log_error("-J %s: only size=MIB is understood; the journal lies in the filesystem", list);
+		return -EINVAL;
+	}
+	o->compat |= EXT_COMPAT_HAS_JOURNAL;
+	return parse_bounded("-J size", list + strlen(key), 1 << 20, 1 << 20, 40000ull << 20, &o->journal_bytes);
 }
 
 static int extended_parse(struct mkfs_opts *o, char *list)
@@ -345,6 +360,11 @@ static int fs_option(struct mkfs_opts *o, int c, char *text)
 		return mkfs_features_parse(o, text);
 	case 'E':
 		return extended_parse(o, text);
+	case 'J':
+		return journal_parse(o, text);
+	case 'j':
+		o->compat |= EXT_COMPAT_HAS_JOURNAL;
+		return 0;
 	case 'd':
 		o->populate_dir = text;
 		return 0;
@@ -408,7 +428,7 @@ int mkfs_opts_parse(int argc, char **argv, struct mkfs_opts *o)
 		.discard = true,
 	};
 	optind = 0;	/* start afresh: the daemon may call us after its own getopt */
-	while ((c = getopt_long(argc, argv, "b:I:i:N:m:L:U:O:E:d:FnqVh", long_options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "b:I:i:N:m:L:U:O:E:J:d:jFnqVh", long_options, NULL)) != -1) {
 		int err;
 
 		if (c == 'h') {

@@ -262,7 +262,8 @@ static int copy_dir(struct filler *f, ino_nr_t dir)
 
 int mkfs_populate(struct blk_dev *volume, struct alloc *alloc, const char *dir, bool progress)
 {
-	const struct fs_opts fo = { .alloc = alloc, .cache_bytes = CACHE_BYTES, .background = true, .atime = FS_NOATIME };
+	const struct fs_opts fo = { .alloc = alloc, .cache_bytes = CACHE_BYTES, .background = true, .atime = FS_NOATIME,
+		.norecovery = true /* nothing is to be saved from a half-filled one: no log */ };
 	struct filler *f = calloc(1, sizeof(*f));
 	struct stat st;
 	int err, close_err;

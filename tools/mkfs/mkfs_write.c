@@ -158,26 +158,15 @@ static int write_directories(struct writer *w)
 	return err;
 }
 
-static void fill_inode(struct writer *w, void *at, ino_nr_t ino, uint32_t mode, unsigned nlink, pblk_t first,
-		       uint32_t nr_blocks)
+/* Times, extra fields, links; then the checksum over it all. The rest is there. */
+static void finish_inode(struct writer *w, struct ext_disk_inode *raw, ino_nr_t ino, unsigned nlink)
 {
 	const struct mkfs_layout *l = w->l;
-	struct ext_disk_inode *raw = at;
 	const le32 now = l->super.s_mkfs_time;
-	const uint32_t uid = ino == EXT_ROOT_INO ? l->root_uid : 0, gid = ino == EXT_ROOT_INO ? l->root_gid : 0;
 	const uint32_t inode_seed = ext_inode_csum_seed(w->seed, ino, 0);
 
-	raw->i_mode = le16_of((uint16_t)mode);
-	raw->i_uid_lo = le16_of((uint16_t)uid);
-	raw->i_uid_hi = le16_of((uint16_t)(uid >> 16));
-	raw->i_gid_lo = le16_of((uint16_t)gid);
-	raw->i_gid_hi = le16_of((uint16_t)(gid >> 16));
-	raw->i_size_lo = le32_of(nr_blocks * l->block_bytes);
 	raw->i_atime = raw->i_ctime = raw->i_mtime = now;
 	raw->i_links_count = le16_of((uint16_t)nlink);
-	raw->i_blocks_lo = le32_of(nr_blocks * (l->block_bytes >> SECT_SHIFT));
-	for (uint32_t i = 0; i < nr_blocks; i++)
-		raw->i_block[i] = le32_of((uint32_t)first + i);
 	if (l->inode_bytes > EXT_GOOD_OLD_INODE_BYTES) {
 		raw->i_extra_isize = l->super.s_want_extra_isize;
 		raw->i_crtime = now;
@@ -191,6 +180,25 @@ static void fill_inode(struct writer *w, void *at, ino_nr_t ino, uint32_t mode, 
 	}
 }
 
+static void fill_directory(struct writer *w, void *at, ino_nr_t ino, uint32_t mode, unsigned nlink, pblk_t first,
+			   uint32_t nr_blocks)
+{
+	const struct mkfs_layout *l = w->l;
+	struct ext_disk_inode *raw = at;
+	const uint32_t uid = ino == EXT_ROOT_INO ? l->root_uid : 0, gid = ino == EXT_ROOT_INO ? l->root_gid : 0;
+
+	raw->i_mode = le16_of((uint16_t)mode);
+	raw->i_uid_lo = le16_of((uint16_t)uid);
+	raw->i_uid_hi = le16_of((uint16_t)(uid >> 16));
+	raw->i_gid_lo = le16_of((uint16_t)gid);
+	raw->i_gid_hi = le16_of((uint16_t)(gid >> 16));
+	raw->i_size_lo = le32_of(nr_blocks * l->block_bytes);
+	raw->i_blocks_lo = le32_of(nr_blocks * (l->block_bytes >> SECT_SHIFT));
+	for (uint32_t i = 0; i < nr_blocks; i++)
+		raw->i_block[i] = le32_of((uint32_t)first + i);
+	finish_inode(w, raw, ino, nlink);
+}
+
 /* The blocks of the first inode table that hold inodes 1 to 11. The reserved ones are empty but sealed. */
 static int write_inodes(struct writer *w)
 {
@@ -198,13 +206,19 @@ static int write_inodes(struct writer *w)
 	const uint32_t per_block = l->block_bytes / l->inode_bytes;
 	const uint32_t nr_blocks = DIV_UP((uint32_t)MKFS_LPF_INO, per_block);
 	uint8_t *table = calloc(nr_blocks, l->block_bytes);
+	struct ext_disk_inode *journal;
 	int err;
 
 	if (!table)
 		return -ENOMEM;
-	fill_inode(w, table + (EXT_ROOT_INO - 1) * l->inode_bytes, EXT_ROOT_INO, S_IFDIR | 0755, 3, l->root_block, 1);
-	fill_inode(w, table + (MKFS_LPF_INO - 1) * l->inode_bytes, MKFS_LPF_INO, S_IFDIR | 0700, 2, l->lpf_block,
-		   l->lpf_nr_blocks);
+	journal = (struct ext_disk_inode *)(table + (EXT_JOURNAL_INO - 1) * l->inode_bytes);
+	fill_directory(w, table + (EXT_ROOT_INO - 1) * l->inode_bytes, EXT_ROOT_INO, S_IFDIR | 0755, 3, l->root_block, 1);
+	fill_directory(w, table + (MKFS_LPF_INO - 1) * l->inode_bytes, MKFS_LPF_INO, S_IFDIR | 0700, 2, l->lpf_block,
+		       l->lpf_nr_blocks);
+	if (l->journal_blocks) {
+		mkfs_journal_inode(l, journal);
+		finish_inode(w, journal, EXT_JOURNAL_INO, 1);
+	}
 	err = write_blocks(w, l->groups[0].inode_table, table, nr_blocks);
 	free(table);
 	return err;
@@ -246,6 +260,8 @@ static int write_all(struct writer *w, bool zeroed, bool progress)
 		err = write_bitmaps(w, g);
 		fill_descriptor(w, g);
 	}
+	if (!err && l->journal_blocks)
+		err = mkfs_journal_write(l, w->volume, zeroed);
 	if (!err)
 		err = write_directories(w);
 	if (!err)
