@@ -11,6 +11,9 @@ static void *the_arg;
 static enum log_level the_level = LOG_LEVEL_INFO;
 static const char *the_program = "osfs";
 
+static _Thread_local log_sink *the_tap;
+static _Thread_local void *the_tap_arg;
+
 void log_set_sink(log_sink *sink, void *arg)
 {
 	the_sink = sink;
@@ -25,6 +28,12 @@ void log_set_level(enum log_level max_level)
 void log_set_program(const char *name)
 {
 	the_program = name;
+}
+
+void log_tap(log_sink *sink, void *arg)
+{
+	the_tap = sink;
+	the_tap_arg = arg;
 }
 
 void log_message(enum log_level level, const char *fmt, ...)
@@ -43,6 +52,8 @@ void log_message(enum log_level level, const char *fmt, ...)
 	va_end(ap);
 	if (n < 0)
 		return;
+	if (the_tap)
+		the_tap(the_tap_arg, level, line + head);
 	if (the_sink) {
 		the_sink(the_arg, level, line);
 		return;

@@ -23,6 +23,12 @@ void log_set_program(const char *name);	/* kept, not copied */
 
 void log_message(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
+/*
+ * The messages of the calling thread go to sink as well, until it is NULL: for who has to tell somebody else why
+ * a thing failed.
+ */
+void log_tap(log_sink *sink, void *arg);
+
 #define log_error(...) log_message(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warn(...) log_message(LOG_LEVEL_WARN, __VA_ARGS__)
 #define log_info(...) log_message(LOG_LEVEL_INFO, __VA_ARGS__)
