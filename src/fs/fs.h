@@ -177,6 +177,11 @@ MUST_CHECK int fs_write(struct fs *fs, ino_nr_t ino, uint64_t off_bytes, const v
 MUST_CHECK int fs_fallocate(struct fs *fs, ino_nr_t ino, int mode, uint64_t off_bytes, uint64_t len_bytes);
 /* SEEK_DATA, SEEK_HOLE; -ENXIO past the end. */
 MUST_CHECK int fs_seek(struct fs *fs, ino_nr_t ino, uint64_t off_bytes, int whence, uint64_t *out);
+/*
+ * Byte of the device that holds a byte of a file or directory. -ENXIO past the end, -ENODATA a hole,
+ * -EOPNOTSUPP it lies within the inode.
+ */
+MUST_CHECK int fs_where(struct fs *fs, ino_nr_t ino, uint64_t off_bytes, uint64_t *out);
 /* The file's data and what is needed to reach it are durable; datasync as fdatasync(2). */
 MUST_CHECK int fs_fsync(struct fs *fs, ino_nr_t ino, bool datasync);
 /* The last writer closed the file: what was reserved for its growth is given back. */

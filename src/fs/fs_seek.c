@@ -1,4 +1,4 @@
-/* fs_seek.c: where data and holes of a file begin. */
+/* fs_seek.c: where data and holes of a file begin, and where a byte of it lies. */
 #include <unistd.h>
 
 #include "fs/fs_file.h"
@@ -58,6 +58,38 @@ int fs_seek(struct fs *fs, ino_nr_t ino, uint64_t off_bytes, int whence, uint64_
 		return err;
 	os_rwlock_rdlock_key(&inode->lock, ino);
 	err = seek_locked(inode, off_bytes, whence, out);
+	os_rwlock_unlock(&inode->lock);
+	return err;
+}
+
+static int where_locked(struct fs_inode *inode, uint64_t off, uint64_t *out)
+{
+	const unsigned shift = inode->fs->block_shift;
+	struct fs_extent e;
+	int err;
+
+	if (off >= inode->size_bytes)
+		return -ENXIO;
+	if (fs_inode_has_inline(inode) || !inode->map)
+		return -EOPNOTSUPP;
+	err = fs_map_find(inode, off >> shift, 1, &e);
+	if (err)
+		return err;
+	if (!e.pblk)
+		return -ENODATA;
+	*out = (e.pblk << shift) + (off & (((uint64_t)1 << shift) - 1));
+	return 0;
+}
+
+int fs_where(struct fs *fs, ino_nr_t ino, uint64_t off_bytes, uint64_t *out)
+{
+	CLEANUP_INODE struct fs_inode *inode = NULL;
+	int err = fs_iget(fs, ino, &inode);
+
+	if (err)
+		return err;
+	os_rwlock_rdlock_key(&inode->lock, ino);
+	err = where_locked(inode, off_bytes, out);
 	os_rwlock_unlock(&inode->lock);
 	return err;
 }
