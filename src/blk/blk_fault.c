@@ -29,8 +29,8 @@ struct rule {
 
 struct blk_fault {
 	struct blk_dev dev;
-	uint64_t seed;			/* [const after open] */
 	os_mutex lock;			/* RANK_BLK */
+	uint64_t seed;			/* [lock] */
 	struct list rules;		/* [lock] */
 	unsigned next_id;		/* [lock] */
 	uint64_t nr_fired;		/* [lock] */
@@ -300,6 +300,14 @@ int blk_fault_new(struct blk_dev *lower, uint64_t seed, struct blk_dev **out)
 	os_mutex_init(&f->lock, RANK_BLK);
 	*out = &f->dev;
 	return 0;
+}
+
+void blk_fault_set_seed(struct blk_dev *d, uint64_t seed)
+{
+	struct blk_fault *f = blk_fault_of(d);
+
+	LOCK_GUARD(&f->lock);
+	f->seed = seed;
 }
 
 /* One part of RULES: a rule to f, or its seed. */

@@ -54,6 +54,8 @@ struct blk_fault_rule {
 
 /* No rules at first. Owns lower on success. */
 MUST_CHECK int blk_fault_new(struct blk_dev *lower, uint64_t seed, struct blk_dev **out);
+/* For what is random from now on. */
+void blk_fault_set_seed(struct blk_dev *d, uint64_t seed);
 /* With RULES as above; -EINVAL after a message that names the word. */
 MUST_CHECK int blk_fault_new_rules(struct blk_dev *lower, const char *rules, struct blk_dev **out);
 /* The first fault filter from d downwards, NULL when there is none. */
