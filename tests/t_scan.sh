@@ -1,6 +1,7 @@
 #!/bin/bash
 # osfs scan says what images are: arrays whole, short, mixed, doubled, behind; bare
-# filesystems, partition tables, foreign files; and changes nothing.
+# filesystems, partition tables, foreign files; and changes nothing. osfsctl layout says where
+# bytes lie, osfsctl status what mdadm --examine says.
 . "$(dirname "$0")/lib.sh"
 requires_fuse
 requires mke2fs mdadm sfdisk python3
@@ -97,4 +98,123 @@ scan 2 arrays/t0 arrays/t1 t1copy arrays/t2 arrays/t3
 says 'same member'
 # the same file twice is that file once
 scan 0 arrays/t0 arrays/t1 ./arrays/t1 arrays/t2 arrays/t3
+
+# layout, offline: each place that it names has the volume's byte, each solution is the XOR of what it takes
+head -c 3000000 /dev/urandom >pattern
+fill_volume() {
+    "$OSFS" volume --pid-file "$T/vol.pid" "$@" "$VOL"
+    dd if=pattern of="$VOL/volume" conv=notrunc status=none
+    "$OSFS" umount "$VOL"
+}
+"$MKFS" -q -F --level=5 --chunk=16 arrays/f0 arrays/f1 arrays/f2 arrays/f3
+fill_volume arrays/f0 arrays/f1 arrays/f2 arrays/f3
+"$MKFS" -q -F --level=10 --layout=f2 --chunk=16 arrays/t0 arrays/t1 arrays/t2
+fill_volume arrays/t0 arrays/t1 arrays/t2
+python3 - "$OSFSCTL" pattern <<'P' || fail "layout names wrong places"
+import json, random, subprocess, sys
+ctl, pattern = sys.argv[1], open(sys.argv[2], "rb").read()
+rnd = random.Random(7)
+def layout(*args):
+    return json.loads(subprocess.check_output([ctl, "layout", "--json", *args], stderr=subprocess.DEVNULL))
+def at(name, byte):
+    with open(name, "rb") as f:
+        f.seek(byte)
+        return f.read(1)[0]
+five, ten = ["arrays/f%d" % i for i in range(4)], ["arrays/t%d" % i for i in range(3)]
+for members, copies in ((five, 1), (ten, 2)):
+    for _ in range(20):
+        byte = rnd.randrange(len(pattern))
+        w = layout("--offset=%d" % byte, *members)["where"]
+        assert len(w["places"]) == copies and w["volume_byte"] == byte, w
+        for p in w["places"]:
+            assert at(p["name"], p["image_byte"]) == pattern[byte], (byte, p)
+solved = 0
+for _ in range(16):
+    byte, lost = rnd.randrange(len(pattern)), rnd.randrange(4)
+    l = layout("--offset=%d" % byte, *[m if i != lost else "missing" for i, m in enumerate(five)])
+    w, place = l["where"], l["where"]["places"][0]
+    if place["slot"] != lost:
+        assert w["read"]["how"] == "direct" and w["read"]["slots"] == [place["slot"]], w
+        continue
+    assert w["read"]["how"] == "solve" and w["read"]["parity"] == "P" and len(w["read"]["slots"]) == 3, w
+    x = 0
+    for s in w["read"]["slots"]:
+        x ^= at(five[s], place["image_byte"])
+    assert x == pattern[byte], (byte, w)
+    solved += 1
+assert solved
+P
+"$OSFSCTL" layout arrays/f0 arrays/f1 missing arrays/f3 --rows=2 2>/dev/null >out
+grep -qE '^stripe 1 .* 4 +5 +P +3$' out || { cat out >&2; fail "the table of RAID 5"; }
+grep -qE '^state .*in sync +in sync +missing +in sync$' out || { cat out >&2; fail "the states above the table"; }
+rc=0
+"$OSFSCTL" layout arrays/f0 >out 2>&1 || rc=$?
+[ $rc = 4 ] || fail "layout of one member of four: exit status $rc"
+
+# on a mount: the byte of a file is where layout says
+"$MKFS" -q -F --level=6 --chunk=16 arrays/f0 arrays/f1 arrays/f2 arrays/f3
+mount_osfs arrays/f0 arrays/f1 arrays/f2 arrays/f3
+cp pattern "$MNT/file" && sync "$MNT/file"
+"$OSFSCTL" layout --json "$MNT" "$MNT/file" 2345678 >where.json
+python3 - where.json pattern <<'P' || { cat where.json >&2; fail "the file's byte is not where layout says"; }
+import json, sys
+p = json.load(open(sys.argv[1]))["where"]["places"][0]
+f = open(p["name"], "rb")
+f.seek(p["image_byte"])
+data = open(sys.argv[2], "rb").read()
+sys.exit(f.read(100) != data[2345678:2345778])
+P
+truncate -s 1G "$MNT/hole"
+rc=0
+"$OSFSCTL" layout "$MNT" "$MNT/hole" 5000000 2>out || rc=$?
+grep -q 'lies in a hole' out && [ $rc = 4 ] || fail "a hole: exit status $rc, $(cat out)"
+
+# status and mdadm --examine say the same of every member
+same_as_mdadm() {
+    local f
+    "$OSFSCTL" status --json "$MNT" >status.json || true
+    for f in "$@"; do mdadm --examine "$f" | sed "s|^|$f |"; done >examine
+    python3 - status.json examine <<'P' || { cat status.json examine >&2; fail "status and mdadm differ"; }
+import json, sys
+a = json.load(open(sys.argv[1]))["array"]
+ex = {}
+for l in open(sys.argv[2]):
+    if " : " in l:
+        f, rest = l.split(" ", 1)
+        k, v = rest.split(" : ", 1)
+        ex.setdefault(f, {})[k.strip()] = v.strip()
+letters = ["."] * a["raid_devices"]
+for m in a["members"]:
+    if m["state"] == "in sync":
+        letters[m["slot"]] = "A"
+for m in a["members"]:
+    if m["state"] not in ("in sync", "spare"):
+        continue
+    e = ex[m["name"]]
+    assert int(e["Events"]) == m["events"], (m, e)
+    assert e["Array State"].split()[0] == "".join(letters), (letters, e)
+    assert e["State"] == a["state"].split(",")[0], (a["state"], e)
+    role = "spare" if m["state"] == "spare" else "Active device %d" % m["slot"]
+    assert e["Device Role"] == role, (m, e)
+P
+}
+same_as_mdadm arrays/f?
+for ((i = 0; i < 100; i++)); do
+    "$OSFSCTL" status "$MNT" >out || fail "status of a whole array: exit status $?"
+    grep -q 'state  *clean;' out && break
+    sleep 0.1
+done
+grep -q 'state  *clean;' out || { cat out >&2; fail "the array does not get clean"; }
+same_as_mdadm arrays/f?
+umount_osfs
+mount_osfs -o degraded arrays/f0 arrays/f1 arrays/f3
+rc=0
+"$OSFSCTL" status "$MNT" >out || rc=$?
+[ $rc = 1 ] || fail "status of a degraded array: exit status $rc"
+rc=0
+"$OSFSCTL" status --json "$MNT" >out || rc=$?
+[ $rc = 1 ] || fail "status --json of a degraded array: exit status $rc"
+echo more >"$MNT/more" && sync "$MNT/more"
+same_as_mdadm arrays/f0 arrays/f1 arrays/f3
+umount_osfs
 note ok

@@ -36,4 +36,12 @@ struct ctl_verb {
 };
 extern const struct ctl_verb ctl_verbs[];	/* ends with a NULL name */
 
+/* ctl_raid.c: verbs about the array and its members. */
+int ctl_verb_layout(struct daemon *d, const json_t *args, json_t **result, char **error_text);
+int ctl_verb_disk(struct daemon *d, const json_t *args, json_t **result, char **error_text);
+int ctl_verb_scrub(struct daemon *d, const json_t *args, json_t **result, char **error_text);
+int ctl_verb_rebuild(struct daemon *d, const json_t *args, json_t **result, char **error_text);
+/* ctl_raid_status.c: a new reference. */
+json_t *ctl_array_json(struct raid *r);
+
 #endif

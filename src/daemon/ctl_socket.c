@@ -80,6 +80,22 @@ static const struct ctl_verb *find_verb(const char *name)
 	return NULL;
 }
 
+/* What went wrong, as it was told while the verb ran: its first error, else the first other message. */
+struct reason {
+	enum log_level level;
+	char text[512];
+};
+
+static void keep_reason(void *arg, enum log_level level, const char *line)
+{
+	struct reason *r = arg;
+
+	if (!r->text[0] || level < r->level) {
+		r->level = level;
+		snprintf(r->text, sizeof(r->text), "%s", line);
+	}
+}
+
 /* Returns true when the connection is kept until the end of the mount. */
 static bool serve_request(struct ctl *c, int fd, const json_t *request)
 {
@@ -87,6 +103,7 @@ static bool serve_request(struct ctl *c, int fd, const json_t *request)
 	const json_t *args = json_object_get(request, "args");
 	const struct ctl_verb *verb = name ? find_verb(name) : NULL;
 	json_t *result = NULL;
+	struct reason reason = { 0 };
 	char *text = NULL;
 	int err;
 
@@ -94,13 +111,15 @@ static bool serve_request(struct ctl *c, int fd, const json_t *request)
 		send_error(fd, name ? "unknown verb" : "no verb");
 		return false;
 	}
+	log_tap(keep_reason, &reason);
 	err = verb->run(c->d, args, &result, &text);
+	log_tap(NULL, NULL);
 	if (err == 1 && c->nr_waiters < MAX_WAITERS) {
 		c->waiters[c->nr_waiters++] = fd;
 		return true;
 	}
 	if (err < 0)
-		send_error(fd, text ? text : strerror(-err));
+		send_error(fd, text ? text : reason.text[0] ? reason.text : strerror(-err));
 	else
 		send_json(fd, json_pack("{s:b,s:o}", "ok", 1, "result", result ? result : json_object()));
 	free(text);

@@ -6,15 +6,14 @@
 #include "loop.h"
 #include "session.h"
 
-static json_t *json_uuid(const uint8_t uuid[16], bool md)
+static json_t *json_uuid(const uint8_t uuid[16])
 {
 	char text[37];
 	char *at = text;
 
-	/* md groups by four bytes with colons, everybody else as RFC 4122 has it. */
 	for (unsigned i = 0; i < 16; i++) {
-		if (md ? i && i % 4 == 0 : i == 4 || i == 6 || i == 8 || i == 10)
-			*at++ = md ? ':' : '-';
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*at++ = '-';
 		at += snprintf(at, 3, "%02x", uuid[i]);
 	}
 	return json_string(text);
@@ -28,61 +27,6 @@ static void set_u64(json_t *o, const char *key, uint64_t v)
 static void set_text(json_t *o, const char *key, const char *v)
 {
 	json_object_set_new(o, key, v ? json_string(v) : json_null());
-}
-
-static const char *member_state_name(enum raid_member_state s)
-{
-	switch (s) {
-	case RAID_IN_SYNC: return "in sync";
-	case RAID_FAULTY: return "faulty";
-	case RAID_SPARE: return "spare";
-	case RAID_REBUILDING: return "rebuilding";
-	default: return "missing";
-	}
-}
-
-static json_t *members_json(const struct raid_status *st)
-{
-	json_t *list = json_array();
-
-	for (unsigned i = 0; i < st->nr_members; i++) {
-		const struct raid_member_status *m = &st->members[i];
-		json_t *o = json_object();
-
-		json_object_set_new(o, "slot", json_integer(m->slot));
-		set_text(o, "name", m->name);
-		set_text(o, "state", member_state_name(m->state));
-		set_u64(o, "events", m->events);
-		set_u64(o, "read_errors", m->nr_read_errors);
-		set_u64(o, "write_errors", m->nr_write_errors);
-		json_array_append_new(list, o);
-	}
-	return list;
-}
-
-static json_t *array_json(struct raid *r)
-{
-	struct raid_status *st = malloc(sizeof(*st));
-	json_t *o = json_object();
-	char layout[32];
-
-	if (!st)
-		return o;
-	raid_status_get(r, st);
-	set_text(o, "level", raid_level_name(st->array.level));
-	set_text(o, "layout", raid_layout_name(st->array.level, st->array.layout, layout));
-	set_u64(o, "chunk_kib", st->array.chunk_sects / 2);
-	set_u64(o, "raid_devices", st->array.nr_disks);
-	set_u64(o, "active_devices", st->nr_active);
-	set_u64(o, "spare_devices", st->nr_spares);
-	json_object_set_new(o, "uuid", json_uuid(st->array.uuid, true));
-	set_text(o, "name", st->array.name);
-	set_u64(o, "events", st->array.events);
-	set_u64(o, "size_bytes", st->array_sects << SECT_SHIFT);
-	set_text(o, "state", st->failed ? "failed" : st->degraded ? "degraded" : st->dirty ? "active" : "clean");
-	json_object_set_new(o, "members", members_json(st));
-	free(st);
-	return o;
 }
 
 static json_t *features_json(const struct fs_status *st)
@@ -110,7 +54,7 @@ static json_t *fs_json(struct fs *fs)
 
 	fs_status_get(fs, &st);
 	set_text(o, "label", st.label);
-	json_object_set_new(o, "uuid", json_uuid(st.uuid, false));
+	json_object_set_new(o, "uuid", json_uuid(st.uuid));
 	json_object_set_new(o, "features", features_json(&st));
 	set_u64(o, "block_bytes", st.block_bytes);
 	set_u64(o, "blocks", st.nr_blocks);
@@ -183,7 +127,7 @@ static json_t *common_json(struct daemon *d)
 	set_text(o, "mountpoint", d->o.mountpoint);
 	set_text(o, "source", d->source);
 	if (d->members.raid)
-		json_object_set_new(o, "array", array_json(d->members.raid));
+		json_object_set_new(o, "array", ctl_array_json(d->members.raid));
 	if (d->fs)
 		json_object_set_new(o, "cache", cache_json(fs_cache(d->fs)));
 	json_object_set_new(o, "memory", alloc_json(d->alloc));
@@ -298,5 +242,9 @@ const struct ctl_verb ctl_verbs[] = {
 	{ "trace", verb_trace },
 	{ "drop-caches", verb_drop_caches },
 	{ "umount", verb_umount },
+	{ "layout", ctl_verb_layout },
+	{ "disk", ctl_verb_disk },
+	{ "scrub", ctl_verb_scrub },
+	{ "rebuild", ctl_verb_rebuild },
 	{ NULL, NULL },
 };

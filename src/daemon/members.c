@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "blk/blk_fault.h"
 
 static void close_devs(struct members *m)
 {
@@ -16,10 +17,24 @@ static void close_devs(struct members *m)
 	*m = (struct members){ 0 };
 }
 
+static int open_dev(const char *name, const struct blk_open_opts *how, struct blk_dev **out)
+{
+	struct blk_dev *image;
+	int err = blk_open(name, how, &image);
+
+	if (err)
+		return err;
+	err = blk_fault_new(image, 0, out);
+	if (err)
+		blk_close(image);
+	return err;
+}
+
 static int open_devs(struct members *m, const struct opts *o)
 {
-	const struct blk_open_opts bo = { .read_only = o->read_only, .direct = o->direct };
 	int err;
+
+	m->how = (struct blk_open_opts){ .read_only = o->read_only, .direct = o->direct };
 
 	m->devs = calloc(o->nr_members, sizeof(struct blk_dev *));
 	if (!m->devs)
@@ -27,7 +42,7 @@ static int open_devs(struct members *m, const struct opts *o)
 	for (unsigned i = 0; i < o->nr_members; i++) {
 		if (!strcmp(o->members[i], OPTS_MISSING))
 			continue;
-		err = blk_open(o->members[i], &bo, &m->devs[m->nr]);
+		err = open_dev(o->members[i], &m->how, &m->devs[m->nr]);
 		if (err)
 			return err;
 		m->nr++;
@@ -117,6 +132,73 @@ int members_close(struct members *m)
 		err = blk_flush(m->dev);
 	}
 	close_devs(m);
+	return err;
+}
+
+/* Coming and going --------------------------------------------------------------------- */
+
+struct blk_dev *members_dev(const struct members *m, const char *name)
+{
+	for (unsigned i = 0; i < m->nr; i++)
+		if (!strcmp(blk_name(m->devs[i]), name))
+			return m->devs[i];
+	return NULL;
+}
+
+int members_add(struct members *m, const char *path, enum raid_add how, int *dev_nr)
+{
+	struct blk_dev **more = realloc(m->devs, (m->nr + 1) * sizeof(struct blk_dev *));
+	struct blk_dev *dev;
+	int err;
+
+	if (!more)
+		return -ENOMEM;
+	m->devs = more;
+	err = open_dev(path, &m->how, &dev);
+	if (err)
+		return err;
+	err = raid_member_add(m->raid, dev, how, dev_nr);
+	if (err)
+		blk_close(dev);
+	else
+		m->devs[m->nr++] = dev;
+	return err;
+}
+
+static void forget_dev(struct members *m, const struct blk_dev *dev)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < m->nr; i++)
+		if (m->devs[i] != dev)
+			m->devs[n++] = m->devs[i];
+	m->nr = n;
+}
+
+int members_remove(struct members *m, int dev_nr)
+{
+	struct blk_dev *dev;
+	const int err = raid_member_remove(m->raid, dev_nr, &dev);
+
+	if (err)
+		return err;
+	forget_dev(m, dev);
+	blk_close(dev);
+	return 0;
+}
+
+int members_return(struct members *m, int *dev_nr, enum raid_add how)
+{
+	struct blk_dev *dev;
+	int err = raid_member_remove(m->raid, *dev_nr, &dev);
+
+	if (err)
+		return err;
+	err = raid_member_add(m->raid, dev, how, dev_nr);
+	if (err) {
+		forget_dev(m, dev);
+		blk_close(dev);
+	}
 	return err;
 }
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "json_get.h"
 
 enum { ENDS_BYTES = 1 << 20, PART_HEAD_BYTES = 128 << 10 };
 
@@ -134,55 +135,47 @@ json_t *probe_device(struct blk_dev *d)
 	return NULL;
 }
 
-static const char *text_of(const json_t *o, const char *key)
-{
-	return json_string_value(json_object_get(o, key));
-}
-
 static void print_filesystem(const json_t *o, FILE *out)
 {
-	const char *type = text_of(o, "type"), *label = text_of(o, "label"), *uuid = text_of(o, "uuid");
+	const char *label = get_text(o, "label"), *uuid = get_text(o, "uuid");
 
-	if (!type) {
+	if (!*get_text(o, "type")) {
 		fputs("nothing that is known", out);
 		return;
 	}
-	fprintf(out, "%s", type);
-	if (label)
+	fprintf(out, "%s", get_text(o, "type"));
+	if (*label)
 		fprintf(out, " '%s'", label);
-	if (uuid)
+	if (*uuid)
 		fprintf(out, " (%s)", uuid);
 }
 
 void probe_print(const json_t *found, FILE *out)
 {
-	const char *table = text_of(found, "table");
-	const json_t *parts = json_object_get(found, "partitions"), *p;
+	const json_t *p;
 	size_t i;
 
-	if (!table) {
+	if (!*get_text(found, "table")) {
 		print_filesystem(found, out);
 		return;
 	}
-	fprintf(out, "%s partition table at byte %lld, which osfs does not mount", table,
-		(long long)json_integer_value(json_object_get(found, "offset")));
-	json_array_foreach(parts, i, p) {
-		fprintf(out, "\n            partition %lld at byte %lld, %lld bytes: ",
-			(long long)json_integer_value(json_object_get(p, "number")),
-			(long long)json_integer_value(json_object_get(p, "offset")),
-			(long long)json_integer_value(json_object_get(p, "size_bytes")));
+	fprintf(out, "%s partition table at byte %lld, which osfs does not mount", get_text(found, "table"),
+		get_number(found, "offset"));
+	json_array_foreach(json_object_get(found, "partitions"), i, p) {
+		fprintf(out, "\n            partition %lld at byte %lld, %lld bytes: ", get_number(p, "number"),
+			get_number(p, "offset"), get_number(p, "size_bytes"));
 		print_filesystem(p, out);
 	}
 }
 
 bool probe_knows(const json_t *found)
 {
-	return text_of(found, "type") || text_of(found, "table");
+	return *get_text(found, "type") || *get_text(found, "table");
 }
 
 bool probe_is_ext(const json_t *found)
 {
-	const char *type = text_of(found, "type");
+	const char *type = get_text(found, "type");
 
-	return type && !strncmp(type, "ext", 3) && type[3] >= '2' && type[3] <= '4' && !type[4];
+	return !strncmp(type, "ext", 3) && type[3] >= '2' && type[3] <= '4' && !type[4];
 }

@@ -4,19 +4,8 @@
 #include <string.h>
 
 #include "base/types.h"
+#include "json_get.h"
 #include "probe.h"
-
-static const char *text_of(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
-
-static long long number_of(const json_t *o, const char *key)
-{
-	return (long long)json_integer_value(json_object_get(o, key));
-}
 
 /* By verdict: what it means, and how to get at it. */
 static const struct {
@@ -42,19 +31,19 @@ static const char *meaning_of(const char *verdict)
 
 static void print_member(const json_t *m, FILE *out)
 {
-	const char *path = text_of(m, "path");
+	const char *path = get_text(m, "path");
 
-	if (number_of(m, "slot") >= 0)
-		fprintf(out, "  slot %-5lld", number_of(m, "slot"));
+	if (get_number(m, "slot") >= 0)
+		fprintf(out, "  slot %-5lld", get_number(m, "slot"));
 	else
 		fprintf(out, "  %-10s", "-");
-	fprintf(out, "  %-10s", text_of(m, "state"));
+	fprintf(out, "  %-10s", get_text(m, "state"));
 	if (*path)
-		fprintf(out, "  events %-8lld %s", number_of(m, "events"), path);
-	if (number_of(m, "behind") > 0)
-		fprintf(out, " (%lld behind)", number_of(m, "behind"));
-	if (*text_of(m, "why"))
-		fprintf(out, ": %s", text_of(m, "why"));
+		fprintf(out, "  events %-8lld %s", get_number(m, "events"), path);
+	if (get_number(m, "behind") > 0)
+		fprintf(out, " (%lld behind)", get_number(m, "behind"));
+	if (*get_text(m, "why"))
+		fprintf(out, ": %s", get_text(m, "why"));
 	putc('\n', out);
 }
 
@@ -63,19 +52,19 @@ static void print_array(const json_t *a, FILE *out)
 	const json_t *contents = json_object_get(a, "contents"), *o;
 	size_t i;
 
-	fprintf(out, "array %s%s%s%s\n  %s, %lld devices", text_of(a, "uuid"), *text_of(a, "name") ? " '" : "",
-		text_of(a, "name"), *text_of(a, "name") ? "'" : "", text_of(a, "level"), number_of(a, "raid_devices"));
-	if (number_of(a, "chunk_kib"))
-		fprintf(out, ", chunk %lldK", number_of(a, "chunk_kib"));
-	if (*text_of(a, "layout"))
-		fprintf(out, ", %s", text_of(a, "layout"));
-	fprintf(out, ", metadata %s", text_of(a, "metadata"));
-	if (number_of(a, "size_bytes"))
-		fprintf(out, ", %lld bytes", number_of(a, "size_bytes"));
-	if (*text_of(a, "in_use"))
-		fprintf(out, "\n  in use by %s\n", text_of(a, "in_use"));
+	fprintf(out, "array %s%s%s%s\n  %s, %lld devices", get_text(a, "uuid"), *get_text(a, "name") ? " '" : "",
+		get_text(a, "name"), *get_text(a, "name") ? "'" : "", get_text(a, "level"), get_number(a, "raid_devices"));
+	if (get_number(a, "chunk_kib"))
+		fprintf(out, ", chunk %lldK", get_number(a, "chunk_kib"));
+	if (*get_text(a, "layout"))
+		fprintf(out, ", %s", get_text(a, "layout"));
+	fprintf(out, ", metadata %s", get_text(a, "metadata"));
+	if (get_number(a, "size_bytes"))
+		fprintf(out, ", %lld bytes", get_number(a, "size_bytes"));
+	if (*get_text(a, "in_use"))
+		fprintf(out, "\n  in use by %s\n", get_text(a, "in_use"));
 	else
-		fprintf(out, "\n  %s\n", meaning_of(text_of(a, "verdict")));
+		fprintf(out, "\n  %s\n", meaning_of(get_text(a, "verdict")));
 	json_array_foreach(json_object_get(a, "why"), i, o)
 		fprintf(out, "    %s\n", json_string_value(o));
 	json_array_foreach(json_object_get(a, "members"), i, o)
@@ -92,15 +81,15 @@ static void print_image(const json_t *m, FILE *out)
 	const json_t *contents = json_object_get(m, "contents"), *line;
 	size_t i;
 
-	fprintf(out, "image %s: ", text_of(m, "path"));
+	fprintf(out, "image %s: ", get_text(m, "path"));
 	if (json_is_object(contents))
 		probe_print(contents, out);
 	else
 		fputs("not usable", out);
 	json_array_foreach(json_object_get(m, "why"), i, line)
 		fprintf(out, "%s%s", i || json_is_object(contents) ? "; " : ": ", json_string_value(line));
-	if (*text_of(m, "in_use"))
-		fprintf(out, "; in use by %s", text_of(m, "in_use"));
+	if (*get_text(m, "in_use"))
+		fprintf(out, "; in use by %s", get_text(m, "in_use"));
 	putc('\n', out);
 }
 

@@ -1,7 +1,7 @@
 /*
  * session.c: mounting, INIT, unmounting.
  *
- * Which parts of the protocol are used, and why (figures in NOTES.md):
+ * Which parts of the protocol are used, and why (NOTES beside the figures in bench/README):
  *   - OPEN, OPENDIR, FLUSH and CREATE are answered with ENOSYS once, and the kernel asks no
  *     more: a file costs no request to open or close. It keeps an unlinked file until FORGET.
  *   - Entries, their absence, attributes, symbolic links and directory listings are cached

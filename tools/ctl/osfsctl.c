@@ -1,131 +1,45 @@
-/* osfsctl.c: asks the daemon of a mount, prints what it says for people or as JSON. */
+/* osfsctl.c: asks the daemon of a mount, prints what it says for people or as JSON. A verb is one row. */
 #include "config.h"
+#include "ctl.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
-#include "daemon/ctl_client.h"
-
-/* As issue and mdadm have them: the array's state is the exit status. */
-enum { EXIT_GOOD = 0, EXIT_DEGRADED = 1, EXIT_FAILED = 2, EXIT_ERROR = 4 };
 
 static const char usage_text[] =
 	"Usage: osfsctl VERB MOUNTPOINT [ARGUMENT...] [--json]\n"
-	"  status MNT         array, members, filesystem, cache, memory\n"
-	"  stats MNT          counters of every layer\n"
-	"  trace MNT [LAYERS] the recent events; with LAYERS (raid,cache ... all, off) switches what is traced\n"
-	"  drop-caches MNT    drops clean pages, gives memory back\n"
-	"Exit status: 0 good, 1 degraded, 2 failed, 4 error.\n";
+	"  status MNT               array, members, filesystem, cache, memory\n"
+	"  wait [MNT]               until no rebuild, resync or scrub runs\n"
+	"  layout MNT [PATH [OFFSET]] | layout MEMBER...   [--offset=BYTE] [--rows=N]\n"
+	"                           the array as a table; where a byte lies, and what a read of it takes now\n"
+	"  disk kill MNT N          disk N (a slot, or an image's name) fails every request   [--p=P] [--seed=N]\n"
+	"  disk slow MNT N MSEC     takes longer        disk flip MNT N [TIMES] [--write]   a bit is wrong\n"
+	"  disk fault MNT N RULE    see osfsctl(8)      disk return MNT N    all that ends; the member comes back\n"
+	"  disk fail MNT N          is set faulty       disk remove MNT N    leaves the array\n"
+	"  disk add MNT IMAGE       joins [--spare]     disk re-add MNT IMAGE   comes back; only what changed is copied\n"
+	"  disk replace MNT N [SPARE]                   disk write-mostly MNT N on|off\n"
+	"  scrub check|repair|idle|status MNT [--rewrite]   compares what is redundant\n"
+	"  rebuild MNT [MIN [MAX]]  speed limits in KiB/s\n"
+	"  stats MNT                counters of every layer\n"
+	"  trace MNT [LAYERS]       the recent events; with LAYERS (raid,cache ... all, off) switches what is traced\n"
+	"  drop-caches MNT          drops clean pages, gives memory back\n"
+	"Exit status: 0 good, 1 the array is degraded, 2 failed, 4 error.\n";
 
-static const char *text_of(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
-
-static long long number_of(const json_t *o, const char *key)
-{
-	return (long long)json_integer_value(json_object_get(o, key));
-}
-
-/* "1.5 GiB" */
-static const char *size_text(double bytes, char buf[static 32])
+const char *size_text(double bytes, char buf[static 32])
 {
 	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB" };
 	unsigned u = 0;
 
-	while (bytes >= 1024 && u + 1 < sizeof(units) / sizeof(units[0])) {
+	while (bytes >= 1024 && u + 1 < ARRAY_LEN(units)) {
 		bytes /= 1024;
 		u++;
 	}
 	snprintf(buf, 32, u ? "%.1f %s" : "%.0f %s", bytes, units[u]);
 	return buf;
-}
-
-static void print_array(const json_t *a)
-{
-	const char *layout = text_of(a, "layout");
-	char size[32];
-	const json_t *m;
-	size_t i;
-
-	printf("array       %s, %lld devices, %s", text_of(a, "level"), number_of(a, "raid_devices"),
-	       size_text((double)number_of(a, "size_bytes"), size));
-	if (number_of(a, "chunk_kib"))
-		printf(", chunk %lldK", number_of(a, "chunk_kib"));
-	if (*layout)
-		printf(", layout %s", layout);
-	printf("\n  uuid      %s%s%s\n  state     %s, %lld active, events %lld\n", text_of(a, "uuid"),
-	       *text_of(a, "name") ? "  name " : "", text_of(a, "name"), text_of(a, "state"), number_of(a, "active_devices"),
-	       number_of(a, "events"));
-	json_array_foreach(json_object_get(a, "members"), i, m) {
-		printf("  %4lld      %-10s  %s", number_of(m, "slot"), text_of(m, "state"), text_of(m, "name"));
-		if (number_of(m, "read_errors") || number_of(m, "write_errors"))
-			printf("  (%lld read errors, %lld write errors)", number_of(m, "read_errors"),
-			       number_of(m, "write_errors"));
-		putchar('\n');
-	}
-}
-
-static void print_filesystem(const json_t *f)
-{
-	const double block = (double)number_of(f, "block_bytes");
-	char size[32], free_size[32];
-	const json_t *name;
-	size_t i;
-
-	printf("filesystem  %s, %s free of %s, %lld inodes free of %lld%s%s\n", text_of(f, "uuid"),
-	       size_text(block * (double)number_of(f, "free_blocks"), free_size),
-	       size_text(block * (double)number_of(f, "blocks"), size), number_of(f, "free_inodes"), number_of(f, "inodes"),
-	       json_is_true(json_object_get(f, "read_only")) ? ", read-only" : "",
-	       *text_of(f, "error") ? ", with errors" : "");
-	if (*text_of(f, "label"))
-		printf("  label     %s\n", text_of(f, "label"));
-	printf("  features ");
-	json_array_foreach(json_object_get(f, "features"), i, name)
-		printf(" %s", json_string_value(name));
-	printf("\n  inodes    %lld in memory, %lld known to the kernel\n", number_of(f, "cached_inodes"),
-	       number_of(f, "referenced_inodes"));
-}
-
-static void print_cache(const json_t *c)
-{
-	const double block = (double)number_of(c, "block_bytes");
-	char used[32], size[32], dirty[32];
-
-	printf("cache       %s of %s, %s dirty, hit rate %.1f %% (%lld hits, %lld misses)\n",
-	       size_text(block * (double)number_of(c, "frames"), used), size_text((double)number_of(c, "size_bytes"), size),
-	       size_text(block * (double)number_of(c, "dirty"), dirty), json_real_value(json_object_get(c, "hit_percent")),
-	       number_of(c, "hits"), number_of(c, "misses"));
-}
-
-static void print_memory(const json_t *m)
-{
-	char used[32], arenas[32];
-
-	printf("memory      %s used of %s in arenas\n", size_text((double)number_of(m, "used_bytes"), used),
-	       size_text((double)number_of(m, "arena_bytes"), arenas));
-}
-
-static int print_status(const json_t *r)
-{
-	const json_t *a = json_object_get(r, "array"), *f = json_object_get(r, "filesystem");
-	const json_t *c = json_object_get(r, "cache");
-	const char *state = text_of(a, "state");
-
-	printf("mounted at  %s\n", text_of(r, "mountpoint"));
-	if (a)
-		print_array(a);
-	else
-		printf("image       %s\n", text_of(r, "source"));
-	if (f)
-		print_filesystem(f);
-	if (c)
-		print_cache(c);
-	print_memory(json_object_get(r, "memory"));
-	return !strcmp(state, "failed") ? EXIT_FAILED : !strcmp(state, "degraded") ? EXIT_DEGRADED : EXIT_GOOD;
 }
 
 /* Objects as indented names, numbers and words behind them. */
@@ -151,82 +65,137 @@ static void print_tree(const json_t *o, int depth)
 			printf(" %.1f\n", json_real_value(v));
 		} else if (json_is_boolean(v)) {
 			printf(" %s\n", json_is_true(v) ? "yes" : "no");
+		} else if (json_is_null(v)) {
+			puts(" -");
 		} else {
 			printf(" %lld\n", (long long)json_integer_value(v));
 		}
 	}
 }
 
-static int print_stats(const json_t *r)
+static int print_stats(const json_t *answer)
 {
-	print_tree(r, 0);
+	print_tree(answer, 0);
 	return EXIT_GOOD;
 }
 
-static int print_text(const json_t *r)
+static int print_text(const json_t *answer)
 {
-	fputs(text_of(r, "text"), stdout);
+	fputs(get_text(answer, "text"), stdout);
 	return EXIT_GOOD;
 }
 
-static const struct verb {
-	const char *name;
-	int (*print)(const json_t *result);
-} verbs[] = {
-	{ "status", print_status }, { "stats", print_stats }, { "trace", print_text }, { "drop-caches", print_text },
-	{ NULL, NULL },
-};
-
-static int run(const struct verb *v, const char *path, json_t *args, bool json)
+json_t *ctl_request(const char *path, const char *verb, json_t *args)
 {
-	json_t *result = NULL;
-	const int err = ctl_ask(path, v->name, args, &result);
-	int status;
+	json_t *answer = NULL;
+	const int err = ctl_ask(path, verb, args, &answer);
 
 	if (err == -ENOENT)
 		log_error("%s: no osfs serves it", path);
-	if (err)
+	return err ? NULL : answer;
+}
+
+/* ---- verbs ------------------------------------------------------------------------------- */
+
+static const struct verb {
+	const char *name;
+	int (*print)(const json_t *answer);	/* the daemon is asked, and this prints what it says */
+	bool action_first;			/* VERB ACTION MNT instead of VERB MNT */
+	bool has_state;				/* the exit status is the array's */
+	int (*run)(const struct request *r);	/* instead of print: does it all */
+} verbs[] = {
+	{ "status", print_status, false, true, NULL },
+	{ "stats", print_stats, false, false, NULL },
+	{ "trace", print_text, false, false, NULL },
+	{ "drop-caches", print_text, false, false, NULL },
+	{ "disk", print_text, true, false, NULL },
+	{ "scrub", print_scrub, true, true, NULL },
+	{ "rebuild", print_rates, false, true, NULL },
+	{ "wait", NULL, false, false, run_wait },
+	{ "layout", NULL, false, false, run_layout },
+};
+
+static const struct verb *find_verb(const char *name)
+{
+	for (unsigned i = 0; name && i < ARRAY_LEN(verbs); i++)
+		if (!strcmp(verbs[i].name, name))
+			return &verbs[i];
+	return NULL;
+}
+
+/* A word that is an image here means the same to the daemon, which is somewhere else. */
+static json_t *word_json(const char *word, bool may_be_path)
+{
+	char path[PATH_MAX];
+
+	if (may_be_path && !access(word, F_OK) && realpath(word, path))
+		return json_string(path);
+	return json_string(word);
+}
+
+static int ask(const struct verb *v, const struct request *r)
+{
+	const unsigned at = v->action_first ? 1 : 0;	/* of the mount point */
+	json_t *args = json_array(), *answer;
+	int status;
+
+	if (r->nr_words <= at) {
+		log_error("%s: the mount point is missing (osfsctl --help)", v->name);
+		json_decref(args);
 		return EXIT_ERROR;
-	status = json ? EXIT_GOOD : v->print(result);
-	if (json) {
-		json_dumpf(result, stdout, JSON_INDENT(2));
-		putchar('\n');
 	}
-	json_decref(result);
+	if (v->action_first)
+		json_array_append_new(args, json_string(r->words[0]));
+	for (unsigned i = at + 1; i < r->nr_words; i++) {
+		const bool joins = v->action_first && (!strcmp(r->words[0], "add") || !strcmp(r->words[0], "re-add"));
+
+		json_array_append_new(args, word_json(r->words[i], joins && i == at + 1));
+	}
+	answer = ctl_request(r->words[at], v->name, args);
+	if (!answer)
+		return EXIT_ERROR;
+	if (r->json) {
+		json_dumpf(answer, stdout, JSON_INDENT(2));
+		putchar('\n');
+		status = v->has_state ? array_exit_status(answer) : EXIT_GOOD;
+	} else {
+		status = v->print(answer);
+	}
+	json_decref(answer);
 	return status;
 }
 
 int main(int argc, char **argv)
 {
-	const char *words[16];
-	const struct verb *v = verbs;
-	json_t *args = json_array();
-	unsigned nr = 0;
-	bool json = false;
+	struct request r = { .words = calloc((size_t)argc, sizeof(char *)) };
+	const struct verb *v;
+	int status;
 
 	log_set_program("osfsctl");
-	for (int i = 1; i < argc; i++) {
+	for (int i = 1; i < argc && r.words; i++) {
 		if (!strcmp(argv[i], "--json")) {
-			json = true;
+			r.json = true;
 		} else if (!strcmp(argv[i], "-h") || !strcmp(argv[i], "--help")) {
 			fputs(usage_text, stdout);
 			return EXIT_GOOD;
 		} else if (!strcmp(argv[i], "-V") || !strcmp(argv[i], "--version")) {
 			printf("osfsctl %s\n", PACKAGE_VERSION);
 			return EXIT_GOOD;
-		} else if (nr < ARRAY_LEN(words)) {
-			words[nr++] = argv[i];
+		} else if (!r.verb) {
+			r.verb = argv[i];
+		} else {
+			r.words[r.nr_words++] = argv[i];
 		}
 	}
-	while (nr > 0 && v->name && strcmp(v->name, words[0]))
-		v++;
-	if (nr < 2 || !v->name) {
-		if (nr > 0 && !v->name)
-			log_error("unknown verb '%s'", words[0]);
+	v = find_verb(r.verb);
+	if (!v) {
+		if (r.verb)
+			log_error("unknown verb '%s'", r.verb);
 		fputs(usage_text, stderr);
+		free(r.words);
 		return EXIT_ERROR;
 	}
-	for (unsigned i = 2; i < nr; i++)
-		json_array_append_new(args, json_string(words[i]));
-	return run(v, words[1], args, json);
+	status = v->run ? v->run(&r) : ask(v, &r);
+	free(r.words);
+	return status;
 }
