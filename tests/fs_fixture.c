@@ -138,9 +138,25 @@ static char *private_dir(void)
 	return dir;
 }
 
+/* With OSFS_TEST_JOURNAL set, filesystems that tests make without a journal get one: all tests hold with it, too. */
+static char *settle_opts(const char *mke2fs_opts)
+{
+	static const char without[] = "^has_journal";
+	const char *at = getenv("OSFS_TEST_JOURNAL") ? strstr(mke2fs_opts, without) : NULL;
+	char *opts;
+
+	if (at)
+		ck_assert_int_ge(asprintf(&opts, "%.*shas_journal%s", (int)(at - mke2fs_opts), mke2fs_opts,
+					  at + strlen(without)), 0);
+	else
+		opts = strdup(mke2fs_opts);
+	return opts;
+}
+
 struct fsx *fsx_new(const char *size, const char *mke2fs_opts)
 {
 	struct fsx *x = calloc(1, sizeof(*x));
+	char *opts = settle_opts(mke2fs_opts);
 	int fd;
 
 	log_set_sink(keep_line, NULL);
@@ -152,7 +168,8 @@ struct fsx *fsx_new(const char *size, const char *mke2fs_opts)
 	ck_assert_int_eq(ftruncate(fd, (off_t)size_of(size)), 0);
 	close(fd);
 	free(fsx_shell(NULL, "MKE2FS_SKIP_CHECK_MSG=1 mke2fs -q -F -t ext4 -E hash_seed=%s %s %s",
-		       "6f736673-0000-4000-8000-000000000001", mke2fs_opts, x->image));
+		       "6f736673-0000-4000-8000-000000000001", opts, x->image));
+	free(opts);
 	x->opts = (struct fs_opts){
 		.cache_bytes = CACHE_BYTES, .now = clock_look, .now_arg = x, .seed = 1,
 	};
@@ -283,6 +300,16 @@ int fsx_try_unmount(struct fsx *x)
 	device_close(x);
 	ck_assert_msg(alloc_free(x->alloc) == 0, "%s: memory leaked:\n%s", x->image, fsx_log());
 	return err;
+}
+
+void fsx_crash(struct fsx *x)
+{
+	image_save(x);
+	(void)!fs_close(x->fs);
+	x->fs = NULL;
+	blk_close(x->dev);
+	x->dev = NULL;
+	ck_assert_uint_eq(alloc_free(x->alloc), 0);
 }
 
 void fsx_unmount(struct fsx *x)

@@ -49,6 +49,8 @@ void fsx_mount(struct fsx *x);
 /* Closes and writes back; what fs_close said. */
 int fsx_try_unmount(struct fsx *x);
 void fsx_unmount(struct fsx *x);
+/* The image is what the device has now, as after a power cut that lost nothing; memory is given back. Not in_file. */
+void fsx_crash(struct fsx *x);
 static inline void fsx_remount(struct fsx *x)
 {
 	fsx_unmount(x);

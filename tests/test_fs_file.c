@@ -260,6 +260,7 @@ START_TEST(after_fsync_a_file_is_on_the_device)
 	uint8_t *buf = malloc(500000);
 	struct rng rng = { 9 };
 	struct cache_stats st;
+	struct fs_status fst;
 	ino_nr_t ino;
 
 	fsx_mount(x);
@@ -268,8 +269,11 @@ START_TEST(after_fsync_a_file_is_on_the_device)
 	for (uint64_t at = 0; at < 500000; at += 20000)
 		file_write(x, ino, 480000 - at, buf + at, 20000);	/* in many pieces */
 	ck_assert_int_eq(fs_fsync(x->fs, ino, _i), 0);
+	/* With a journal, metadata is in the log and goes home later. */
+	fs_status_get(x->fs, &fst);
 	cache_stats_get(fs_cache(x->fs), &st);
-	ck_assert_uint_eq(st.nr_dirty, 0);
+	ck_assert(st.nr_dirty == 0 || fst.has_journal);
+	ck_assert_uint_lt(st.nr_dirty, 500000 / fst.block_bytes / 4);
 	fsx_done(x);
 	free(buf);
 }

@@ -323,20 +323,25 @@ int fs_blocks_alloc(struct jnl_handle *h, struct fs_inode *inode, pblk_t goal, u
 
 /* Freeing ------------------------------------------------------------------------------------------ */
 
+/* What is freed, and whether others may have it at once (F5). */
+struct freeing {
+	struct jnl_handle *h;
+	struct fs *fs;
+	bool at_once;
+};
+
 /* Clears the bits that are set, and adds how many to *nr_freed. */
-static int clear_bits(struct jnl_handle *h, struct fs *fs, struct fs_group *g, void *map, uint32_t from, uint32_t to,
+static int clear_bits(const struct freeing *f, struct fs_group *g, void *map, uint32_t from, uint32_t to,
 		      uint32_t *nr_freed)
 {
-	const bool at_once = jnl_is_committed(fs->jnl, h->tid);
-
-	if (at_once) {
+	if (f->at_once) {
 		atomic_store(&g->longest_run, g->nr_blocks);	/* BA1 */
 		g->block_hint = MIN(g->block_hint, from);	/* BA2 */
 	}
 	while (from < to) {
 		const uint32_t one = fs_bits_next_one(map, from, to);
 		const uint32_t zero = one < to ? fs_bits_next_zero(map, one, to) : to;
-		const int err = at_once || one == zero ? 0 : fs_pending_add(h, fs, g, one, zero - one);
+		const int err = f->at_once || one == zero ? 0 : fs_pending_add(f->h, f->fs, g, one, zero - one);
 
 		if (err)
 			return err;
@@ -347,35 +352,29 @@ static int clear_bits(struct jnl_handle *h, struct fs *fs, struct fs_group *g, v
 	return 0;
 }
 
-static int free_in_group(struct jnl_handle *h, struct fs *fs, struct fs_group *g, uint32_t from, uint32_t nr,
-			 uint32_t *nr_freed)
+static int free_in_group(const struct freeing *f, struct fs_group *g, uint32_t from, uint32_t nr, uint32_t *nr_freed)
 {
 	CLEANUP_BUF struct cache_buf *map = NULL;
-	int err = fs_group_block_bitmap(fs, g, &map), clear_err;
+	int err = fs_group_block_bitmap(f->fs, g, &map), clear_err;
 
 	if (!err)
-		err = jnl_get_write(h, map);
+		err = jnl_get_write(f->h, map);
 	if (err)
 		return err;
-	clear_err = clear_bits(h, fs, g, map->data, from, from + nr, nr_freed);
+	clear_err = clear_bits(f, g, map->data, from, from + nr, nr_freed);
 	atomic_fetch_add(&g->free_blocks, *nr_freed);
-	atomic_fetch_add(&fs->free_blocks, *nr_freed);
-	err = fs_group_block_bitmap_dirty(h, fs, g, map);
+	atomic_fetch_add(&f->fs->free_blocks, *nr_freed);
+	err = fs_group_block_bitmap_dirty(f->h, f->fs, g, map);
 	return clear_err ? clear_err : err;
 }
 
-int fs_blocks_free(struct jnl_handle *h, struct fs_inode *inode, pblk_t pblk, uint32_t nr, bool metadata)
+/* All in data blocks. Takes them off nr_sects. */
+static int free_blocks(const struct freeing *f, struct fs_inode *inode, pblk_t pblk, uint32_t nr)
 {
-	struct fs *fs = inode->fs;
+	struct fs *fs = f->fs;
 	uint64_t total = 0;
 	int err = 0;
 
-	if (!fs_data_blocks_ok(fs, pblk, nr))
-		return -EUCLEAN;
-	if (metadata)	/* BA3 */
-		jnl_forget(h, pblk, nr);
-	else
-		jnl_forget_data(h, pblk, nr);
 	while (!err && nr > 0) {
 		struct fs_group *g = fs_group_of_block(fs, pblk);
 		const uint32_t from = bit_of(fs, g, pblk);
@@ -383,7 +382,7 @@ int fs_blocks_free(struct jnl_handle *h, struct fs_inode *inode, pblk_t pblk, ui
 		uint32_t freed = 0;
 
 		os_mutex_lock_key(&g->lock, g->nr);
-		err = free_in_group(h, fs, g, from, n, &freed);
+		err = free_in_group(f, g, from, n, &freed);
 		os_mutex_unlock(&g->lock);
 		if (!err && freed < n) {
 			log_error("%s: inode %" PRIu32 ": of its blocks %" PRIu64 " to %" PRIu64 ", %" PRIu32
@@ -397,4 +396,25 @@ int fs_blocks_free(struct jnl_handle *h, struct fs_inode *inode, pblk_t pblk, ui
 	LOCK_GUARD(&inode->meta);
 	inode->nr_sects -= MIN(inode->nr_sects, total << (fs->block_shift - SECT_SHIFT));
 	return err;
+}
+
+int fs_blocks_free(struct jnl_handle *h, struct fs_inode *inode, pblk_t pblk, uint32_t nr, bool metadata)
+{
+	struct fs *fs = inode->fs;
+	const struct freeing f = { h, fs, jnl_is_committed(fs->jnl, h->tid) };
+
+	if (!fs_data_blocks_ok(fs, pblk, nr))
+		return -EUCLEAN;
+	if (metadata)	/* BA3 */
+		jnl_forget(h, pblk, nr);
+	else
+		jnl_forget_data(h, pblk, nr);
+	return free_blocks(&f, inode, pblk, nr);
+}
+
+int fs_blocks_give_back(struct jnl_handle *h, struct fs_inode *inode, pblk_t pblk, uint32_t nr)
+{
+	const struct freeing f = { h, inode->fs, true };
+
+	return free_blocks(&f, inode, pblk, nr);
 }

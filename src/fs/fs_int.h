@@ -336,6 +336,8 @@ MUST_CHECK int fs_blocks_alloc(struct jnl_handle *h, struct fs_inode *inode, pbl
  */
 MUST_CHECK int fs_blocks_free(struct jnl_handle *h, struct fs_inode *inode, pblk_t pblk, uint32_t nr,
 			      bool metadata);
+/* What fs_blocks_alloc gave out in this handle, and nobody put anything into: others may have it at once. */
+MUST_CHECK int fs_blocks_give_back(struct jnl_handle *h, struct fs_inode *inode, pblk_t pblk, uint32_t nr);
 void fs_reservation_drop(struct fs_inode *inode);	/* inode->lock held exclusively */
 /* Where to start for an inode that has no block yet. */
 pblk_t fs_blocks_goal(struct fs_inode *inode);

@@ -55,12 +55,14 @@ static int count_missing(struct fs_inode *inode, lblk_t lblk, uint32_t nr, unsig
 	return 0;
 }
 
-static int need_free(struct jnl_handle *h, struct fs_inode *inode, struct ind_need *need)
+/* What is not linked. touched: some may have been written into, as far as the log is concerned. */
+static int need_free(struct jnl_handle *h, struct fs_inode *inode, struct ind_need *need, bool touched)
 {
 	int err = 0;
 
 	for (; need->used < need->nr; need->used++) {
-		const int e = fs_blocks_free(h, inode, need->blocks[need->used], 1, true);
+		const pblk_t pblk = need->blocks[need->used];
+		const int e = touched ? fs_blocks_free(h, inode, pblk, 1, true) : fs_blocks_give_back(h, inode, pblk, 1);
 
 		err = err ? err : e;
 	}
@@ -80,7 +82,7 @@ static int need_alloc(struct jnl_handle *h, struct fs_inode *inode, pblk_t goal,
 	while (need->nr < count) {
 		err = fs_blocks_alloc(h, inode, goal, count - need->nr, false, &pblk, &got);
 		if (err) {
-			const int free_err = need_free(h, inode, need);
+			const int free_err = need_free(h, inode, need, false);
 
 			return free_err ? free_err : err;
 		}
@@ -184,7 +186,7 @@ static int alloc_data(struct jnl_handle *h, struct fs_inode *inode, pblk_t goal,
 
 	if (err || *pblk + *got - 1 <= UINT32_MAX)
 		return err;
-	err = fs_blocks_free(h, inode, *pblk, *got, ind_is_meta(inode));
+	err = fs_blocks_give_back(h, inode, *pblk, *got);
 	return err ? err : -ENOSPC;	/* pointers have 32 bits */
 }
 
@@ -209,13 +211,13 @@ int ind_fill(struct jnl_handle *h, struct fs_inode *inode, lblk_t lblk, uint32_t
 		goal = need.blocks[need.nr - 1] + 1;
 	err = alloc_data(h, inode, goal, nr, &pblk, &got);
 	if (err) {
-		free_err = need_free(h, inode, &need);
+		free_err = need_free(h, inode, &need, false);
 		return free_err ? free_err : err;
 	}
 	err = link_data(h, inode, lblk, pblk, got, &need, &done);
-	free_err = need_free(h, inode, &need);
+	free_err = need_free(h, inode, &need, err != 0);
 	if (!free_err && done < got)
-		free_err = fs_blocks_free(h, inode, pblk + done, got - done, ind_is_meta(inode));
+		free_err = fs_blocks_give_back(h, inode, pblk + done, got - done);
 	if (free_err || done == 0)
 		return free_err ? free_err : err;
 	*out = (struct fs_extent){ .lblk = lblk, .pblk = pblk, .nr = done };
