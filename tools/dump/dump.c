@@ -17,9 +17,12 @@ static const char usage_text[] =
 	"  bitmap block|inode GROUP\n"
 	"  md                  md superblocks of the members\n"
 	"  journal             the journal's superblock and what its log holds\n"
+	"  explain PATH[@OFFSET]                            where a file or a byte of it lies\n"
+	"  explain --member=N --sectors=FROM[-TO]           whose sectors these are; also --volume-sectors=, --blocks=,\n"
+	"          --list=FILE [--unit=BYTES]               lists of badblocks, map files of ddrescue\n"
 	"Exit status: 0 shown, 1 something shown is damaged, 2 usage, 4 cannot be shown.\n";
 
-enum needs { NEEDS_MEMBERS, NEEDS_SUPER, NEEDS_FS };
+enum needs { NEEDS_MEMBERS, NEEDS_VOLUME, NEEDS_SUPER, NEEDS_FS };
 
 static const struct word {
 	const char *name;
@@ -28,7 +31,7 @@ static const struct word {
 } words[] = {
 	{ "super", NEEDS_SUPER, dump_super },	{ "groups", NEEDS_FS, dump_groups }, { "inode", NEEDS_FS, dump_inode },
 	{ "dir", NEEDS_FS, dump_dir },		{ "bitmap", NEEDS_FS, dump_bitmap }, { "md", NEEDS_MEMBERS, dump_md },
-	{ "journal", NEEDS_FS, dump_journal },
+	{ "journal", NEEDS_FS, dump_journal },	{ "explain", NEEDS_VOLUME, dump_explain },
 };
 
 static const struct word *word_find(const char *name)
@@ -97,7 +100,7 @@ static int show(struct dump *d, const struct word *w)
 
 	if (w->needs != NEEDS_MEMBERS)
 		err = open_volume(d);
-	if (!err && w->needs != NEEDS_MEMBERS)
+	if (!err && w->needs >= NEEDS_SUPER)
 		err = look_open(&d->look, look_source_dev(d->volume), out_fault, &d->out);
 	if (!err && w->needs == NEEDS_FS && !d->look.usable) {
 		log_error("%s: the superblock cannot be used; 'super' shows it", blk_name(d->volume));

@@ -28,6 +28,7 @@ int dump_dir(struct dump *d);
 int dump_bitmap(struct dump *d);
 int dump_md(struct dump *d);
 int dump_journal(struct dump *d);
+int dump_explain(struct dump *d);
 
 /* dump_inode.c: number ("<12>", "12") or path. */
 int dump_find_inode(struct dump *d, const char *what, struct look_inode *i);

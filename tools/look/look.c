@@ -126,7 +126,7 @@ int look_open(struct look *l, struct look_source src, void (*fault)(void *arg, c
 	int err;
 
 	*l = (struct look){ .src = src, .fault = fault, .fault_arg = fault_arg, .desc_pblk = UINT64_MAX,
-			    .table_pblk = UINT64_MAX, .bitmap_pblk = UINT64_MAX };
+			    .table_pblk = UINT64_MAX, .bitmap_pblk = UINT64_MAX, .dir_blocks_left = UINT64_MAX };
 	if (src.nr_bytes < EXT_SUPER_OFF_BYTES + EXT_SUPER_BYTES) {
 		look_fault(l, "too small for a filesystem");
 		return 0;

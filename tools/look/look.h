@@ -42,6 +42,7 @@ struct look {
 	uint32_t compat, incompat, ro_compat;
 	uint32_t csum_seed;
 	bool csum;			/* metadata_csum */
+	uint64_t dir_blocks_left;	/* so many blocks of directories may be read; UINT64_MAX: any number */
 	/* one block each */
 	pblk_t desc_pblk, table_pblk, bitmap_pblk;	/* UINT64_MAX: none */
 	uint8_t *desc, *table, *bitmap;

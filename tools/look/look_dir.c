@@ -21,7 +21,7 @@ struct walk {
 	look_entry_fn *fn;
 	void *arg;
 	uint8_t *buf;
-	int err;
+	uint64_t nr_left;	/* blocks: a directory of more than there are repeats itself (LK2) */
 };
 
 /* Entries in len bytes at p, which count from base in the block. */
@@ -144,8 +144,15 @@ static bool dir_piece(void *arg, const struct look_piece *p)
 	struct walk *w = arg;
 	const lblk_t end = DIV_UP(w->dir->size_bytes, (uint64_t)w->l->block_bytes);
 
-	for (uint32_t k = 0; p->kind == LOOK_DATA && k < p->nr && !w->stopped && p->lblk + k < end; k++)
+	for (uint32_t k = 0; p->kind == LOOK_DATA && k < p->nr && !w->stopped && p->lblk + k < end; k++) {
+		if (!w->nr_left) {
+			look_fault(w->l, "directory inode %" PRIu32 ": more blocks than there can be", w->dir->ino);
+			w->stopped = true;
+			break;
+		}
+		w->nr_left--;
 		dir_block(w, p->lblk + k, p->pblk + k);
+	}
 	return !w->stopped;
 }
 
@@ -163,13 +170,17 @@ static int dir_inline(struct walk *w)
 
 int look_dir(struct look *l, const struct look_inode *dir, bool all, look_entry_fn *fn, void *arg)
 {
+	const uint64_t start = MIN(l->nr_blocks, l->dir_blocks_left);
 	struct walk w = { .l = l, .dir = dir, .all = all, .fn = fn, .arg = arg };
 	int err;
 
+	w.nr_left = start;
 	w.buf = malloc((size_t)MAX(l->block_bytes, l->inode_bytes) + EXT_INLINE_BYTES);
 	if (!w.buf)
 		return -ENOMEM;
 	err = look_inode_has_inline(dir) ? dir_inline(&w) : look_map(l, dir, NULL, dir_piece, &w);
+	if (l->dir_blocks_left != UINT64_MAX)
+		l->dir_blocks_left -= start - w.nr_left;
 	free(w.buf);
 	return err;
 }
