@@ -1,9 +1,10 @@
 /*
  * fs_icache.c: the table of inodes in memory.
  *
- * An inode is in the table while it is pinned (a call works on it), referenced (the caller of
- * fs.h remembers its number), or idle: unpinned and unreferenced, kept for the next look, the
- * longest unused dropped when there are too many.
+ * An inode is in the table while it is pinned (a call works on it), unlinked and referenced (the
+ * caller of fs.h remembers its number), or idle, kept for the next look: the longest unused are
+ * dropped when there are too many. Of a dropped one that is referenced only that is kept (fs_refs.h),
+ * so memory does not grow with what the kernel has seen.
  *
  *   IC1  One memory inode per number. It is loaded by the thread that entered it; others wait.
  *   IC2  The last unpin of an inode without links and references destroys it; from then on nobody
@@ -14,11 +15,12 @@
 #include <stdlib.h>
 
 #include "fs/fs_int.h"
+#include "fs/fs_refs.h"
 
 enum {
 	NR_SHARDS = 16,
 	NR_BUCKETS = 1024,	/* a shard */
-	MAX_IDLE = 256,		/* a shard */
+	MAX_IDLE = 1024,	/* a shard */
 	LOADING = 1,		/* load_err */
 };
 
@@ -28,6 +30,7 @@ struct ishard {
 	struct fs_inode *buckets[NR_BUCKETS];	/* [lock] */
 	struct list idle;		/* [lock] longest unused first */
 	unsigned nr_idle;		/* [lock] */
+	struct fs_refs refs;		/* [lock] of inodes that are not in the table */
 	uint64_t nr_inodes, nr_referenced;	/* [lock] */
 };
 
@@ -66,6 +69,7 @@ int fs_icache_init(struct fs *fs)
 		os_mutex_init(&ic->shards[i].lock, RANK_INO_TABLE);
 		os_cond_init(&ic->shards[i].loaded);
 		list_init(&ic->shards[i].idle);
+		fs_refs_init(&ic->shards[i].refs, fs->alloc);
 	}
 	ic->slab = slab_new(fs->alloc, "inode", sizeof(struct fs_inode), SLAB_ZERO);
 	return ic->slab ? 0 : -ENOMEM;
@@ -86,6 +90,7 @@ static struct fs_inode *enter(struct fs *fs, struct ishard *s, ino_nr_t ino)
 	list_init(&inode->idle_link);
 	list_init(&inode->orphan_link);
 	list_init(&inode->resv.link);
+	inode->nr_refs = fs_refs_take(&s->refs, ino);
 	os_rwlock_init(&inode->lock, RANK_INODE);
 	os_mutex_init(&inode->meta, RANK_INO_STORE);
 	inode->hash_next = *bucket;
@@ -94,6 +99,7 @@ static struct fs_inode *enter(struct fs *fs, struct ishard *s, ino_nr_t ino)
 	return inode;
 }
 
+/* Its references stay known: a linked one's in refs. */
 static void drop(struct ishard *s, struct fs_inode *inode)
 {
 	struct fs_inode **at = bucket_of(s, inode->ino);
@@ -104,7 +110,8 @@ static void drop(struct ishard *s, struct fs_inode *inode)
 		at = &(*at)->hash_next;
 	*at = inode->hash_next;
 	s->nr_inodes--;
-	s->nr_referenced -= inode->nr_refs > 0;
+	if (inode->nr_refs > 0 && fs_refs_put(&s->refs, inode->ino, inode->nr_refs))
+		s->nr_referenced--;	/* no memory: a later unlink takes it as forgotten */
 	if (inode->load_err == -ESTALE)
 		os_cond_broadcast(&s->loaded);	/* fs_icache_new() may wait for the number */
 	os_rwlock_fini(&inode->lock);
@@ -120,16 +127,28 @@ static void idle_remove(struct ishard *s, struct fs_inode *inode)
 	s->nr_idle--;
 }
 
-/* Nobody uses it now: idle, when nobody remembers it either. */
+/* An unlinked one that is remembered is to be had from memory only. */
+static bool may_idle(const struct fs_inode *inode)
+{
+	return inode->nlink > 0 || inode->nr_refs == 0;
+}
+
+static void idle_add(struct ishard *s, struct fs_inode *inode)
+{
+	if (!may_idle(inode) || !list_is_empty(&inode->idle_link))
+		return;
+	list_add_tail(&s->idle, &inode->idle_link);
+	s->nr_idle++;
+}
+
+/* Nobody uses it now. */
 static void settle(struct ishard *s, struct fs_inode *inode)
 {
 	assert(inode->nr_pins == 0);
-	if (inode->load_err < 0) {
+	if (inode->load_err < 0)
 		drop(s, inode);
-	} else if (inode->nr_refs == 0 && list_is_empty(&inode->idle_link)) {
-		list_add_tail(&s->idle, &inode->idle_link);
-		s->nr_idle++;
-	}
+	else
+		idle_add(s, inode);
 }
 
 /* IC3. The inode is pinned; no lock is held. */
@@ -164,25 +183,6 @@ static void retire_work(struct fs_inode *inode)
 	}
 	if (store_atime(inode))
 		inode->atime_dirty = false;	/* the filesystem takes no more writes: nothing to keep it for */
-}
-
-/* Too many idle ones: the longest unused goes. Shard locked, and unlocked meanwhile when there is work. */
-static void trim(struct ishard *s)
-{
-	while (s->nr_idle > MAX_IDLE) {
-		struct fs_inode *inode = list_first(&s->idle, struct fs_inode, idle_link);
-
-		idle_remove(s, inode);
-		if (needs_work(inode)) {
-			inode->nr_pins = 1;
-			os_mutex_unlock(&s->lock);
-			retire_work(inode);
-			os_mutex_lock(&s->lock);
-			if (--inode->nr_pins > 0 || inode->nr_refs > 0)
-				continue;	/* it is wanted again */
-		}
-		drop(s, inode);
-	}
 }
 
 /* Getting and putting --------------------------------------------------------------------- */
@@ -267,7 +267,7 @@ int fs_icache_new(struct fs *fs, ino_nr_t ino, struct fs_inode **out)
 	/* One that is being destroyed gives its number back a moment before it leaves the table. */
 	while ((inode = find(s, ino)) && inode->load_err == -ESTALE)
 		os_cond_wait(&s->loaded, &s->lock);
-	if (inode) {
+	if (inode || fs_refs_has(&s->refs, ino)) {
 		log_error("%s: inode %" PRIu32 " is in use, but free in its bitmap", blk_name(fs->dev), ino);
 		return -EUCLEAN;
 	}
@@ -308,7 +308,28 @@ static void unpinned(struct ishard *s, struct fs_inode *inode)
 		destroy(s, inode);
 	else
 		settle(s, inode);
-	trim(s);
+}
+
+/* Too many idle ones: the longest unused goes. Shard locked, and unlocked meanwhile when there is work. */
+static void trim(struct ishard *s)
+{
+	while (s->nr_idle > MAX_IDLE) {
+		struct fs_inode *inode = list_first(&s->idle, struct fs_inode, idle_link);
+
+		idle_remove(s, inode);
+		if (needs_work(inode)) {
+			inode->nr_pins = 1;
+			os_mutex_unlock(&s->lock);
+			retire_work(inode);
+			os_mutex_lock(&s->lock);
+			if (--inode->nr_pins > 0 || !may_idle(inode))
+				continue;	/* it is wanted again */
+		}
+		if (inode->nlink == 0 && !fs_writable(inode->fs))
+			destroy(s, inode);
+		else
+			drop(s, inode);
+	}
 }
 
 void fs_iput(struct fs_inode *inode)
@@ -320,8 +341,10 @@ void fs_iput(struct fs_inode *inode)
 	s = shard_of(inode->fs, inode->ino);
 	os_mutex_lock(&s->lock);
 	assert(inode->nr_pins > 0);
-	if (--inode->nr_pins == 0)
+	if (--inode->nr_pins == 0) {
 		unpinned(s, inode);
+		trim(s);
+	}
 	os_mutex_unlock(&s->lock);
 }
 
@@ -338,18 +361,19 @@ void fs_forget(struct fs *fs, ino_nr_t ino, uint64_t nr_refs)
 {
 	struct ishard *s = shard_of(fs, ino);
 	struct fs_inode *inode;
+	LOCK_GUARD(&s->lock);
 
-	os_mutex_lock(&s->lock);
 	inode = find(s, ino);
-	if (inode && inode->nr_refs > 0) {
+	if (!inode) {
+		s->nr_referenced -= fs_refs_drop(&s->refs, ino, nr_refs);
+	} else if (inode->nr_refs > 0) {
 		inode->nr_refs -= MIN(inode->nr_refs, nr_refs);
-		if (inode->nr_refs == 0) {
-			s->nr_referenced--;
-			if (inode->nr_pins == 0)
-				unpinned(s, inode);
-		}
+		if (inode->nr_refs > 0)
+			return;
+		s->nr_referenced--;
+		if (inode->nr_pins == 0)
+			unpinned(s, inode);
 	}
-	os_mutex_unlock(&s->lock);
 }
 
 /* All of them -------------------------------------------------------------------------------- */
@@ -377,11 +401,9 @@ static int for_each_dirty(struct fs *fs, int (*fn)(struct fs_inode *inode))
 				err = fn(inode);
 				first_err = first_err ? first_err : err;
 				os_mutex_lock(&s->lock);
-				if (--inode->nr_pins > 0 || inode->nr_refs > 0)
-					continue;
-				/* Not dropped here: the walk goes on from it. */
-				list_add_tail(&s->idle, &inode->idle_link);
-				s->nr_idle++;
+				/* Not dropped or destroyed here: the walk goes on from it. */
+				if (--inode->nr_pins == 0)
+					idle_add(s, inode);
 			}
 			os_mutex_unlock(&s->lock);
 		}
@@ -445,9 +467,11 @@ void fs_icache_fini(struct fs *fs)
 				idle_remove(s, inode);
 				inode->resv.nr = 0;
 				inode->nr_pins = 0;	/* a mount that failed half-way */
+				inode->nr_refs = 0;
 				drop(s, inode);
 			}
 		os_mutex_unlock(&s->lock);
+		fs_refs_fini(&s->refs);
 		os_mutex_fini(&s->lock);
 		os_cond_fini(&s->loaded);
 	}
