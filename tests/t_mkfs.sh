@@ -56,6 +56,18 @@ shows 'Name : .*box'
 shows 'Chunk Size : 64K'
 shows 'Checksum : .* correct'
 
+# members that are taken as they are keep what nobody writes to
+for i in "${IMGS[@]}"; do head -c 33554432 /dev/urandom >"$i"; done
+cp "${IMGS[1]}" "$T/before"
+"$MKFS" -q -F --level=5 --assume-clean -E nodiscard "${IMGS[@]}"
+cmp -s -i 20M -n 8M "${IMGS[1]}" "$T/before" || fail "--assume-clean zeroed a member"
+"$MKFS" -q -F --level=5 "${IMGS[@]}"
+cmp -s -i 20M -n 8M "${IMGS[1]}" "$T/before" && fail "parity over noise is not made right"
+rm "$T/before"
+rc=0
+"$MKFS" -q -F --level=5 --write-mostly "${IMGS[@]}" 2>"$T/out" || rc=$?
+[ $rc = 1 ] && grep -q 'RAID 1' "$T/out" || fail "--write-mostly of RAID 5: exit status $rc"
+
 # -d DIR
 requires_fuse
 mkdir -p "$T/tree/sub/deep"

@@ -24,6 +24,8 @@ struct mkfs_opts {
 	const char *layout_text;
 	unsigned nr_disks;		/* 0: all members but the spares */
 	unsigned nr_spares;
+	bool assume_clean;		/* members are not zeroed, redundancy is taken on trust */
+	bool write_mostly[RAID_MAX_MEMBERS];	/* by member */
 	uint64_t image_bytes;		/* --size: of members that do not exist yet; 0: not given */
 
 	/* the filesystem */

@@ -234,17 +234,20 @@ int mkfs_members_assemble(const struct mkfs_opts *o, struct mkfs_members *m)
 		m->volume = m->dev[0];
 		return 0;
 	}
-	err = raid_create(&o->raid, m->dev, m->dev + m->nr_disks, m->nr - m->nr_disks, m->zeroed);
+	err = raid_create(&o->raid, m->dev, m->dev + m->nr_disks, m->nr - m->nr_disks, m->zeroed || o->assume_clean);
 	if (err)
 		return err;
 	/* Arrays with redundancy are zeroed when they are made, the others only when their members were new. */
-	m->zeroed |= o->raid.level > RAID_0;
+	m->zeroed |= o->raid.level > RAID_0 && !o->assume_clean;
 	err = raid_assemble(present, nr_present, &(struct raid_open_opts){ .alloc = m->alloc, .quiet = true }, &m->raid);
 	if (err)
 		return err;
 	memset(m->dev, 0, sizeof(m->dev));	/* they are the array's now */
 	m->volume = raid_dev(m->raid);
-	return 0;
+	for (unsigned i = 0; i < m->nr && !err; i++)
+		if (o->write_mostly[i] && !is_missing(o->members[i]))
+			err = raid_member_write_mostly(m->raid, (int)i, true);
+	return err;
 }
 
 uint64_t mkfs_members_volume_sects(const struct mkfs_opts *o, const struct mkfs_members *m)

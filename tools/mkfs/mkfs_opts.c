@@ -36,6 +36,10 @@ static const char usage_text[] =
 	"  --layout=LAYOUT       ls la rs ra; n2 f2 o2 ... for RAID 10\n"
 	"  --metadata=VERSION    1.2 (default), 1.1, 1.0 or 0.90\n"
 	"  --name=NAME --uuid=UUID   of the array\n"
+	"  --bitmap=internal|none --bitmap-chunk=KIB   write-intent bitmap; default none below\n"
+	"                        100 GiB\n"
+	"  --write-mostly        members named behind it are read only in need (RAID 1)\n"
+	"  --assume-clean        members are not zeroed: parity is right only where it is written\n"
 	"  --size=SIZE           size of image files that do not exist yet (k, m, g, t)\n"
 	"Filesystem (mke2fs's letters):\n"
 	"  -b BYTES  block size          -i BYTES  bytes per inode     -N COUNT  inodes\n"
@@ -48,7 +52,11 @@ static const char usage_text[] =
 	"  -V  version                   -h  this help\n"
 	"A member named 'missing' leaves its slot empty.\n";
 
-enum { OPT_LEVEL = 256, OPT_DEVICES, OPT_SPARES, OPT_CHUNK, OPT_LAYOUT, OPT_METADATA, OPT_NAME, OPT_UUID, OPT_SIZE };
+enum {
+	OPT_MEMBER = 1,		/* an argument that is no option, in its place (getopt's "-") */
+	OPT_LEVEL = 256, OPT_DEVICES, OPT_SPARES, OPT_CHUNK, OPT_LAYOUT, OPT_METADATA, OPT_NAME, OPT_UUID, OPT_SIZE,
+	OPT_BITMAP, OPT_BITMAP_CHUNK, OPT_WRITE_MOSTLY, OPT_ASSUME_CLEAN,
+};
 
 static const struct option long_options[] = {
 	{ "level", required_argument, NULL, OPT_LEVEL },
@@ -61,6 +69,10 @@ static const struct option long_options[] = {
 	{ "name", required_argument, NULL, OPT_NAME },
 	{ "uuid", required_argument, NULL, OPT_UUID },
 	{ "size", required_argument, NULL, OPT_SIZE },
+	{ "bitmap", required_argument, NULL, OPT_BITMAP },
+	{ "bitmap-chunk", required_argument, NULL, OPT_BITMAP_CHUNK },
+	{ "write-mostly", no_argument, NULL, OPT_WRITE_MOSTLY },
+	{ "assume-clean", no_argument, NULL, OPT_ASSUME_CLEAN },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
 	{ "force", no_argument, NULL, 'F' },
@@ -266,6 +278,19 @@ static int extended_parse(struct mkfs_opts *o, char *list)
 	return 0;
 }
 
+static int bitmap_option(struct mkfs_opts *o, const char *text)
+{
+	if (!strcmp(text, "internal")) {
+		o->raid.bitmap = RAID_BITMAP_INTERNAL;
+	} else if (!strcmp(text, "none")) {
+		o->raid.bitmap = RAID_BITMAP_NONE;
+	} else {
+		log_error("--bitmap: '%s' is neither internal nor none", text);
+		return -EINVAL;
+	}
+	return 0;
+}
+
 static int array_option(struct mkfs_opts *o, int c, const char *text)
 {
 	uint64_t n;
@@ -296,6 +321,19 @@ static int array_option(struct mkfs_opts *o, int c, const char *text)
 		return 0;
 	case OPT_METADATA:
 		return raid_metadata_parse(text, &o->raid.metadata);
+	case OPT_BITMAP:
+		return bitmap_option(o, text);
+	case OPT_BITMAP_CHUNK:
+		err = parse_bounded("--bitmap-chunk", text, 1024, 4096, 1ull << 31, &n);
+		if (!err && !is_pow2(n)) {
+			log_error("--bitmap-chunk: %s KiB is not a power of two", text);
+			return -EINVAL;
+		}
+		o->raid.bitmap_chunk_bytes = (uint32_t)n;
+		return err;
+	case OPT_ASSUME_CLEAN:
+		o->assume_clean = true;
+		return 0;
 	case OPT_NAME:
 		if (strlen(text) >= sizeof(o->raid.name)) {
 			log_error("--name: '%s' is longer than %zu bytes", text, sizeof(o->raid.name) - 1);
@@ -415,8 +453,19 @@ static int settle_array(struct mkfs_opts *o)
 	return raid_layout_parse(o->raid.level, o->layout_text, &o->raid.layout);
 }
 
+static int check_write_mostly(const struct mkfs_opts *o)
+{
+	for (unsigned i = 0; i < o->nr_members; i++)
+		if (o->write_mostly[i] && o->raid.level != RAID_1) {
+			log_error("--write-mostly: %s has no other copy to read from, only RAID 1 has", o->members[i]);
+			return -EINVAL;
+		}
+	return 0;
+}
+
 int mkfs_opts_parse(int argc, char **argv, struct mkfs_opts *o)
 {
+	bool write_mostly = false;
 	int c;
 
 	*o = (struct mkfs_opts){
@@ -428,7 +477,7 @@ int mkfs_opts_parse(int argc, char **argv, struct mkfs_opts *o)
 		.discard = true,
 	};
 	optind = 0;	/* start afresh: the daemon may call us after its own getopt */
-	while ((c = getopt_long(argc, argv, "b:I:i:N:m:L:U:O:E:J:d:jFnqVh", long_options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "-b:I:i:N:m:L:U:O:E:J:d:jFnqVh", long_options, NULL)) != -1) {
 		int err;
 
 		if (c == 'h') {
@@ -439,15 +488,29 @@ int mkfs_opts_parse(int argc, char **argv, struct mkfs_opts *o)
 			printf("mkfs.osfs %s\n", PACKAGE_VERSION);
 			return 2;
 		}
+		if (c == OPT_MEMBER) {
+			if (o->nr_members < RAID_MAX_MEMBERS)
+				o->write_mostly[o->nr_members] = write_mostly;
+			argv[1 + o->nr_members++] = optarg;	/* behind what has been read */
+			continue;
+		}
+		if (c == OPT_WRITE_MOSTLY) {
+			write_mostly = true;
+			continue;
+		}
 		err = c >= OPT_LEVEL ? array_option(o, c, optarg) : fs_option(o, c, optarg);
 		if (err)
 			return 1;
 	}
-	o->members = argv + optind;
-	o->nr_members = (unsigned)(argc - optind);
+	o->members = argv + 1;
+	for (int i = optind; i < argc; i++) {	/* behind "--" */
+		if (o->nr_members < RAID_MAX_MEMBERS)
+			o->write_mostly[o->nr_members] = write_mostly;
+		argv[1 + o->nr_members++] = argv[i];
+	}
 	if (o->nr_members > RAID_MAX_MEMBERS) {
 		log_error("%u members; %d is the most", o->nr_members, RAID_MAX_MEMBERS);
 		return 1;
 	}
-	return settle_array(o) ? 1 : 0;
+	return settle_array(o) || check_write_mostly(o) ? 1 : 0;
 }
