@@ -27,6 +27,8 @@ enum lock_rank {
 	RANK_JNL	= 60,	/* journal: running and committing transaction           */
 	RANK_FLUSHER	= 70,	/* cache:   write-back thread's state, dirty throttle    */
 	RANK_SHARD	= 80,	/* cache:   hash and clock of one shard                  */
+	RANK_RAID_ADMIN	= 86,	/* raid:    changes of the set of members, background work   */
+	RANK_RAID_GATE	= 88,	/* raid:    requests wait while the set of members changes   */
 	RANK_STRIPE	= 90,	/* raid:    one stripe during a parity update; by number */
 	RANK_RAID	= 100,	/* raid:    state and superblocks of an array            */
 	RANK_MEMBER	= 110,	/* raid:    one member                                   */

@@ -144,12 +144,12 @@ struct flush_arg {
 	int err;
 };
 
-static void flush_failed(struct raid_run *run, unsigned slot, const struct blk_io *io, void *tag)
+static void flush_failed(struct raid_run *run, struct raid_member *m, const struct blk_io *io, void *tag)
 {
 	struct flush_arg *arg = tag;
 
-	raid_write_failed(run->r, slot, 0, io->err);
-	if (raid_can_write(run->r, slot))
+	raid_write_failed(run->r, m, m->data_offset, io->err);
+	if (raid_member_takes_writes(m))
 		arg->err = io->err;
 }
 
@@ -172,7 +172,7 @@ static int run_flush(struct raid *r)
 static void raid_dev_run(struct blk_dev *d, struct blk_io **ios, unsigned nr)
 {
 	struct raid *r = container_of(d, struct raid, dev);
-	unsigned nr_of[BLK_NR_OPS] = { 0 };
+	unsigned nr_of[BLK_NR_OPS] = { 0 }, lane = raid_gate_enter(&r->gate);
 	int err = 0;
 
 	for (unsigned i = 0; i < nr; i++)
@@ -184,12 +184,12 @@ static void raid_dev_run(struct blk_dev *d, struct blk_io **ios, unsigned nr)
 	for (unsigned i = 0; (nr_of[BLK_ZERO] || nr_of[BLK_DISCARD]) && i < nr; i++)
 		if (ios[i]->op == BLK_ZERO || ios[i]->op == BLK_DISCARD)
 			ios[i]->err = run_range(r, ios[i]);
-	if (!nr_of[BLK_FLUSH])
-		return;
-	err = r->read_only ? 0 : run_flush(r);
-	for (unsigned i = 0; i < nr; i++)
+	if (nr_of[BLK_FLUSH])
+		err = r->read_only ? 0 : run_flush(r);
+	for (unsigned i = 0; nr_of[BLK_FLUSH] && i < nr; i++)
 		if (ios[i]->op == BLK_FLUSH)
 			ios[i]->err = err;
+	raid_gate_leave(&r->gate, lane);
 }
 
 /* The array's device belongs to the array: raid_free() ends it. */
@@ -218,7 +218,7 @@ int raid_free(struct raid *r)
 			err = raid_mark_clean(r);
 	}
 	for (unsigned i = 0; i < r->nr_members; i++)
-		blk_close(r->members[i].dev);
+		blk_close(r->members[i]->dev);
 	raid_release(r);
 	return err;
 }
@@ -226,12 +226,18 @@ int raid_free(struct raid *r)
 void raid_release(struct raid *r)
 {
 	raid_regions_fini(r);
+	raid_gate_fini(&r->gate);
+	os_mutex_fini(&r->admin);
 	os_mutex_fini(&r->lock);
 	slab_free(r->runs);
 	raid_geom_fini(&r->geom);
 	blk_dev_fini(&r->dev);
+	raid_events_fini(r);
+	for (unsigned i = 0; r->members && i < r->nr_members; i++)
+		free(r->members[i]);
 	free(r->members);
 	free(r->slots);
+	free(r->repls);
 	free(r->sb_ios);
 	free(r->sb_iovs);
 	free(r->roles);

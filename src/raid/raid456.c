@@ -22,15 +22,14 @@ static uint32_t optimal_bytes(const struct raid_geom *g)
 
 /* ---- zero and discard ---------------------------------------------------------------- */
 
-static void zero_failed(struct raid_run *run, unsigned slot, const struct blk_io *io, void *tag)
+static void zero_failed(struct raid_run *run, struct raid_member *m, const struct blk_io *io, void *tag)
 {
-	const struct raid_member *m = run->r->slots[slot];
 	int err = io->err;
 
 	if (err == -EOPNOTSUPP)
 		err = blk_zero(m->dev, io->sect, io->nr_sects);
 	if (err)
-		raid_write_failed(run->r, slot, io->sect - m->data_offset, err);
+		raid_write_failed(run->r, m, io->sect, err);
 }
 
 /* Zeroes have zero parity: whole stripes become zero on all members. In member sectors. */
@@ -191,9 +190,7 @@ static int resync_rows(struct raid *r, struct raid_arena *arena, const struct ra
 		if (!raid_can_write(r, slot) || !memcmp(parity[i], bufs[g->nr_data + i], len))
 			continue;
 		*nr_changed += nr_sects;
-		err = blk_write(r->slots[slot]->dev, r->slots[slot]->data_offset + member_sect, parity[i], len);
-		if (err)
-			raid_write_failed(r, slot, member_sect, err);
+		raid_slot_write(r, slot, member_sect, parity[i], len);
 	}
 	return atomic_load(&r->failed) ? -EIO : 0;
 }

@@ -17,12 +17,12 @@ static bool all_readable(const struct raid *r)
 }
 
 /* Anything that fails sends all of the stripe's pieces to be mended one by one. */
-static void stripe_read_failed(struct raid_run *run, unsigned slot, const struct blk_io *io, void *tag)
+static void stripe_read_failed(struct raid_run *run, struct raid_member *m, const struct blk_io *io, void *tag)
 {
 	struct raid_stripe *st = tag;
 
 	st->err = io->err;
-	raid_read_failed(run->r, slot, io->sect - run->r->slots[slot]->data_offset, io->err);
+	raid_read_failed(run->r, m, io->sect, io->err);
 }
 
 /* Parities that give back the lost data: bit 0 P, bit 1 Q; 0: they do not suffice. */

@@ -81,12 +81,12 @@ static int stripe_plan(struct raid_window *w, struct raid_stripe *st)
 
 /* ---- read -------------------------------------------------------------------------- */
 
-static void band_read_failed(struct raid_run *run, unsigned slot, const struct blk_io *io, void *tag)
+static void band_read_failed(struct raid_run *run, struct raid_member *m, const struct blk_io *io, void *tag)
 {
 	struct raid_band *band = tag;
 
 	band->plan = PLAN_SOLVE;
-	raid_read_failed(run->r, slot, io->sect - run->r->slots[slot]->data_offset, io->err);
+	raid_read_failed(run->r, m, io->sect, io->err);
 }
 
 static int stripe_read(struct raid_window *w, struct raid_stripe *st)
@@ -231,9 +231,9 @@ static int stripe_parity(struct raid_window *w, struct raid_stripe *st)
 
 /* ---- write ------------------------------------------------------------------------- */
 
-static void stripe_write_failed(struct raid_run *run, unsigned slot, const struct blk_io *io, void *tag)
+static void stripe_write_failed(struct raid_run *run, struct raid_member *m, const struct blk_io *io, void *tag)
 {
-	raid_write_failed(run->r, slot, io->sect - run->r->slots[slot]->data_offset, io->err);
+	raid_write_failed(run->r, m, io->sect, io->err);
 }
 
 static void stripe_write(struct raid_window *w, struct raid_stripe *st)

@@ -28,7 +28,7 @@ static int load_members(struct assembly *a, struct blk_dev **devs, unsigned nr)
 	struct raid *r = a->r;
 
 	for (unsigned i = 0; i < nr; i++) {
-		struct raid_member *m = &r->members[i];
+		struct raid_member *m = r->members[i];
 		int err;
 
 		m->dev = devs[i];
@@ -48,7 +48,7 @@ static int load_members(struct assembly *a, struct blk_dev **devs, unsigned nr)
 			return -EROFS;
 		}
 		m->data_offset = m->sb.info.data_offset;
-		m->write_mostly = m->sb.info.write_mostly;
+		atomic_init(&m->write_mostly, m->sb.info.write_mostly);
 		if (!a->ref || m->sb.info.events > a->ref->sb.info.events)
 			a->ref = m;
 	}
@@ -86,14 +86,14 @@ static int check_doubles(const struct assembly *a)
 
 	for (unsigned i = 0; i < r->nr_members; i++)
 		for (unsigned j = 0; j < i; j++) {
-			const struct raid_info *x = &r->members[i].sb.info, *y = &r->members[j].sb.info;
+			const struct raid_info *x = &r->members[i]->sb.info, *y = &r->members[j]->sb.info;
 			bool same_uuid = memcmp(x->dev_uuid, none, sizeof(none)) &&
 					 !memcmp(x->dev_uuid, y->dev_uuid, sizeof(none));
 
 			if (!same_uuid && x->dev_nr != y->dev_nr)
 				continue;
-			log_error("%s and %s are the same member: device %d of the array", name_of(&r->members[j]),
-				  name_of(&r->members[i]), x->dev_nr);
+			log_error("%s and %s are the same member: device %d of the array", name_of(r->members[j]),
+				  name_of(r->members[i]), x->dev_nr);
 			return -EINVAL;
 		}
 	return 0;
@@ -133,13 +133,13 @@ static int check_members(struct assembly *a)
 	int err;
 
 	for (unsigned i = 0; i < r->nr_members; i++) {
-		err = check_same_array(a, &r->members[i]);
+		err = check_same_array(a, r->members[i]);
 		if (err)
 			return err;
 	}
 	err = check_doubles(a);
 	for (unsigned i = 0; !err && i < r->nr_members; i++)
-		err = check_features(&r->members[i]);
+		err = check_features(r->members[i]);
 	if (err)
 		return err;
 	r->level = raid_level_find(a->ref->sb.info.level);
@@ -183,12 +183,15 @@ static int take_slot(struct assembly *a, struct raid_member *m, int role)
 		return -EUCLEAN;
 	}
 	if (r->slots[role]) {
-		log_error("%s and %s both have slot %d", name_of(r->slots[role]), name_of(m), role);
+		struct raid_member *other = r->slots[role];
+
+		log_error("%s and %s both have slot %d", name_of(other), name_of(m), role);
 		return -EINVAL;
 	}
 	r->slots[role] = m;
 	m->slot = role;
 	atomic_store(&m->recovered, m->sb.info.recovery_sect);
+	m->recovered_safe = m->sb.info.recovery_sect;
 	atomic_store(&m->state, m->sb.info.recovery_sect == MD_SECT_MAX ? RAID_IN_SYNC : RAID_REBUILDING);
 	return 0;
 }
@@ -198,7 +201,7 @@ static int place_members(struct assembly *a)
 	struct raid *r = a->r;
 
 	for (unsigned i = 0; i < r->nr_members; i++) {
-		struct raid_member *m = &r->members[i];
+		struct raid_member *m = r->members[i];
 		int role = raid_sb_role(&a->ref->sb, (unsigned)m->sb.info.dev_nr);
 		const char *why = left_out_because(a, m, role);
 		int err;
@@ -207,6 +210,8 @@ static int place_members(struct assembly *a)
 			log_warn("%s: left out: %s (events %" PRIu64 ", the array has %" PRIu64 ")", name_of(m), why,
 				 m->sb.info.events, a->ref->sb.info.events);
 			atomic_store(&m->state, RAID_FAULTY);
+			m->is_left_out = true;
+			m->why = why;
 			continue;
 		}
 		if (role == RAID_ROLE_SPARE) {
@@ -227,7 +232,7 @@ static int roles_init(struct assembly *a)
 
 	r->nr_devs = a->ref->sb.max_devs;
 	for (unsigned i = 0; i < r->nr_members; i++)
-		r->nr_devs = MAX(r->nr_devs, (unsigned)r->members[i].sb.info.dev_nr + 1);
+		r->nr_devs = MAX(r->nr_devs, (unsigned)r->members[i]->sb.info.dev_nr + 1);
 	r->roles = calloc(r->nr_devs, sizeof(*r->roles));
 	r->present = calloc(r->nr_devs, sizeof(*r->present));
 	if (!r->roles || !r->present)
@@ -285,9 +290,9 @@ static int geometry_init(struct assembly *a)
 	if (err)
 		return err == -EINVAL ? -EUCLEAN : err;
 	for (unsigned i = 0; i < r->nr_members; i++) {
-		if (atomic_load(&r->members[i].state) == RAID_FAULTY)
+		if (atomic_load(&r->members[i]->state) == RAID_FAULTY)
 			continue;
-		err = check_room(r, &r->members[i]);
+		err = check_room(r, r->members[i]);
 		if (err)
 			return err;
 	}
@@ -327,7 +332,7 @@ static int check_state(struct assembly *a)
 static int check_bitmaps(const struct raid *r)
 {
 	for (unsigned i = 0; !r->read_only && i < r->nr_members; i++) {
-		const struct raid_member *m = &r->members[i];
+		const struct raid_member *m = r->members[i];
 		int err = 0;
 
 		if (m->sb.bitmap_offset && atomic_load(&m->state) != RAID_FAULTY)
@@ -344,8 +349,8 @@ static void tell(const struct assembly *a)
 	unsigned nr_in_sync = 0, nr_spares = 0;
 
 	for (unsigned i = 0; i < r->nr_members; i++) {
-		nr_in_sync += atomic_load(&r->members[i].state) == RAID_IN_SYNC;
-		nr_spares += atomic_load(&r->members[i].state) == RAID_SPARE;
+		nr_in_sync += atomic_load(&r->members[i]->state) == RAID_IN_SYNC;
+		nr_spares += atomic_load(&r->members[i]->state) == RAID_SPARE;
 	}
 	if (nr_in_sync < r->geom.nr_disks)
 		log_warn("array %s: %s, degraded: %u of %u members in sync, %u spares", blk_name(&r->dev), r->level->name,
@@ -363,16 +368,25 @@ static struct raid *raid_alloc(unsigned nr, const struct raid_open_opts *opts)
 	if (!r)
 		return NULL;
 	os_mutex_init(&r->lock, RANK_RAID);
+	os_mutex_init(&r->admin, RANK_RAID_ADMIN);
+	raid_gate_init(&r->gate);
 	r->alloc = opts->alloc;
+	r->opts = *opts;
 	r->read_only = opts->read_only;
-	r->nr_members = nr;
-	r->members = calloc(nr, sizeof(*r->members));
+	r->members = calloc(RAID_MAX_MEMBERS, sizeof(*r->members));
 	r->slots = calloc(RAID_MAX_MEMBERS, sizeof(*r->slots));
-	r->sb_ios = calloc(nr, sizeof(*r->sb_ios));
-	r->sb_iovs = calloc(nr, sizeof(*r->sb_iovs));
+	r->repls = calloc(RAID_MAX_MEMBERS, sizeof(*r->repls));
+	r->sb_ios = calloc(RAID_MAX_MEMBERS, sizeof(*r->sb_ios));
+	r->sb_iovs = calloc(RAID_MAX_MEMBERS, sizeof(*r->sb_iovs));
 	r->runs = slab_new(r->alloc, "raid-run", sizeof(struct raid_run), 0);
 	raid_regions_init(r);
-	if (r->members && r->slots && r->sb_ios && r->sb_iovs && r->runs)
+	while (r->members && r->nr_members < nr) {
+		r->members[r->nr_members] = calloc(1, sizeof(struct raid_member));
+		if (!r->members[r->nr_members])
+			break;
+		r->nr_members++;
+	}
+	if (r->nr_members == nr && r->slots && r->repls && r->sb_ios && r->sb_iovs && r->runs)
 		return r;
 	raid_release(r);
 	return NULL;

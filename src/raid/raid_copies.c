@@ -10,14 +10,12 @@
 #include "base/log.h"
 #include "raid/raid_io.h"
 
-static void write_failed(struct raid_run *run, unsigned slot, const struct blk_io *io, void *tag)
+static void write_failed(struct raid_run *run, struct raid_member *m, const struct blk_io *io, void *tag)
 {
-	struct raid *r = run->r;
 	struct raid_piece *p = tag;
 
-	raid_write_failed(r, slot, io->sect - r->slots[slot]->data_offset, io->err);
-	p->nr_written--;
-	if (raid_can_write(r, slot))
+	raid_write_failed(run->r, m, io->sect, io->err);
+	if (raid_member_takes_writes(m))
 		p->bad = true;
 }
 
@@ -83,9 +81,8 @@ struct range_arg {
 	int err;
 };
 
-static void zero_failed(struct raid_run *run, unsigned slot, const struct blk_io *io, void *tag)
+static void zero_failed(struct raid_run *run, struct raid_member *m, const struct blk_io *io, void *tag)
 {
-	const struct raid_member *m = run->r->slots[slot];
 	struct range_arg *arg = tag;
 	int err = io->err;
 
@@ -93,13 +90,13 @@ static void zero_failed(struct raid_run *run, unsigned slot, const struct blk_io
 		err = blk_zero(m->dev, io->sect, io->nr_sects);
 	if (!err)
 		return;
-	raid_write_failed(run->r, slot, io->sect - m->data_offset, err);
-	if (raid_can_write(run->r, slot))
+	raid_write_failed(run->r, m, io->sect, err);
+	if (raid_member_takes_writes(m))
 		arg->err = err;
 }
 
 /* A discard is a hint; what was discarded may read as anything. */
-static void discard_failed(struct raid_run *run, unsigned slot, const struct blk_io *io, void *tag)
+static void discard_failed(struct raid_run *run, struct raid_member *m, const struct blk_io *io, void *tag)
 {
 }
 
@@ -170,39 +167,41 @@ int raid_copies_discard(struct raid *r, sect_t sect, uint64_t nr_sects)
 
 /* ---- mending and resync --------------------------------------------------------- */
 
+/* Reads every readable copy, the first good one into buf. */
+static int mend_read(struct raid *r, const struct raid_place *places, uint32_t nr_sects, void *buf, bool *bad)
+{
+	_Alignas(PAGE_BYTES) char other[RAID_MEND_SECTS * SECT_BYTES];
+	int err = -EIO;
+
+	for (unsigned i = 0; i < r->geom.nr_copies; i++) {
+		const struct raid_member *m = r->slots[places[i].slot];
+		int one;
+
+		bad[i] = false;
+		if (!raid_can_read(r, places[i].slot, places[i].sect + nr_sects))
+			continue;
+		one = blk_read(m->dev, m->data_offset + places[i].sect, err ? buf : other, (size_t)nr_sects << SECT_SHIFT);
+		bad[i] = one;
+		err = one && err ? one : 0;
+	}
+	return err;
+}
+
 int raid_copies_mend(struct raid *r, sect_t sect, uint32_t nr_sects, void *buf)
 {
 	struct raid_place places[RAID_MAX_MEMBERS];
 	struct raid_lock_set locks = { 0 };
-	size_t len_bytes = (size_t)nr_sects << SECT_SHIFT;
-	unsigned nr_tried = 0;
+	bool bad[RAID_MAX_MEMBERS];
 	uint64_t nr;
-	int err = -EIO;
+	int err;
 
 	raid_map(&r->geom, sect, places, &nr);
 	raid_lock_add(r, &locks, sect, nr_sects);
 	raid_lock(r, &locks, true);
-	for (; err && nr_tried < r->geom.nr_copies; nr_tried++) {
-		const struct raid_place *p = &places[nr_tried];
-		struct raid_member *m = r->slots[p->slot];
-
-		if (!raid_can_read(r, p->slot, p->sect + nr_sects))
-			continue;
-		err = blk_read(m->dev, m->data_offset + p->sect, buf, len_bytes);
-	}
-	/* The copies tried before the good one are rewritten from it. */
-	for (unsigned i = 0; !err && i + 1 < nr_tried; i++) {
-		struct raid_member *m = r->slots[places[i].slot];
-		int werr;
-
-		if (r->read_only || !raid_can_read(r, places[i].slot, places[i].sect + nr_sects))
-			continue;
-		werr = blk_write(m->dev, m->data_offset + places[i].sect, buf, len_bytes);
-		if (werr)
-			raid_write_failed(r, places[i].slot, places[i].sect, werr);
-		else
-			raid_mended(r, places[i].slot, places[i].sect);
-	}
+	err = mend_read(r, places, nr_sects, buf, bad);
+	for (unsigned i = 0; !err && !r->read_only && i < r->geom.nr_copies; i++)
+		if (bad[i] && raid_can_read(r, places[i].slot, places[i].sect + nr_sects))
+			raid_slot_mend(r, places[i].slot, places[i].sect, buf, (size_t)nr_sects << SECT_SHIFT);
 	raid_unlock(r, &locks);
 	return err;
 }
@@ -218,7 +217,7 @@ static unsigned resync_read(struct raid *r, struct raid_arena *arena, const stru
 	unsigned of[RAID_MAX_MEMBERS], nr_ios = 0, nr_good = 0;
 
 	for (unsigned i = 0; i < r->geom.nr_copies; i++) {
-		const struct raid_member *m = r->slots[places[i].slot];
+		struct raid_member *m = r->slots[places[i].slot];
 
 		bufs[i] = NULL;
 		if (!raid_can_read(r, places[i].slot, places[i].sect + nr))
@@ -234,7 +233,7 @@ static unsigned resync_read(struct raid *r, struct raid_arena *arena, const stru
 	blk_run(ios, nr_ios);
 	for (unsigned i = nr_ios; i-- > 0;) {
 		if (ios[i].err) {
-			raid_read_failed(r, places[of[i]].slot, places[of[i]].sect, ios[i].err);
+			raid_read_failed(r, r->slots[places[of[i]].slot], ios[i].sect, ios[i].err);
 			continue;
 		}
 		bufs[of[i]] = iovs[i].iov_base;
@@ -263,15 +262,10 @@ int raid_copies_resync(struct raid *r, uint64_t *pos, uint64_t *nr_changed)
 	if (!resync_read(r, &arena, places, (uint32_t)nr, bufs, &good))
 		err = -EIO;
 	for (unsigned i = 0; !err && i < r->geom.nr_copies; i++) {
-		struct raid_member *m = r->slots[places[i].slot];
-		int werr;
-
 		if (i == good || !raid_can_write(r, places[i].slot) ||
 		    (bufs[i] && !memcmp(bufs[i], bufs[good], nr << SECT_SHIFT)))
 			continue;
-		werr = blk_write(m->dev, m->data_offset + places[i].sect, bufs[good], nr << SECT_SHIFT);
-		if (werr)
-			raid_write_failed(r, places[i].slot, places[i].sect, werr);
+		raid_slot_write(r, places[i].slot, places[i].sect, bufs[good], nr << SECT_SHIFT);
 		*nr_changed += nr;
 	}
 	raid_unlock(r, &locks);

@@ -3,6 +3,9 @@
  *
  *	raid.c            the device: requests by kind, clean and active, flush, stop
  *	raid_state.c      members' states; superblocks follow them
+ *	raid_gate.c       requests against changes of the set of members
+ *	raid_member.c     members that come and go
+ *	raid_action.c     what runs beside requests: which of it, how far, how fast
  *	raid_io.c         batches of requests, and batches of member requests built from them
  *	raid_read.c       reading where every sector lies on some member
  *	raid_copies.c     writing, mending, resync for levels of whole copies (0, 1, 10, linear)
@@ -70,14 +73,27 @@ void raid_zones_unmap(const struct raid_geom *g, unsigned slot, sect_t member_se
 
 /* Arrays ---------------------------------------------------------------------- */
 
+/* Errors that are forgiven when they are few: half of them are forgotten each hour. */
+struct raid_tally {
+	unsigned level;
+	uint64_t since_sec;
+};
+
 struct raid_member {
 	struct blk_dev *dev;		/* owned once the array is assembled */
 	struct raid_sb sb;		/* [lock] of the array */
 	sect_t data_offset;		/* [const] */
-	int slot;			/* [const] -1: spare or left out */
+	atomic_int slot;		/* changes under [lock]; -1: spare, left out, or faulty and replaced */
 	_Atomic(enum raid_member_state) state;
 	atomic_uint_fast64_t recovered;	/* REBUILDING: member sectors below are in sync */
-	bool write_mostly;		/* [const] read from it only in need */
+	uint64_t recovered_safe;	/* [lock] durably so: what its superblock says */
+	bool by_bitmap;			/* [gate] REBUILDING: only regions that the bitmap names are old */
+	atomic_bool is_replacement;	/* in repls, not in slots */
+	atomic_bool write_mostly;	/* read from it only in need */
+	bool is_left_out;		/* [const] at assembly; what the superblocks say of it stays as it is */
+	const char *why;		/* [lock] left out or faulty because */
+	struct raid_tally read_tally, slow_tally;	/* [lock] */
+	atomic_uint_fast64_t nr_slow;
 	atomic_uint nr_pending;		/* reads under way, for spreading them */
 	atomic_uint_fast64_t next_sect;	/* behind the last read, for spreading them */
 	atomic_uint_fast64_t nr_read_errors, nr_write_errors, nr_corrected;
@@ -86,7 +102,45 @@ struct raid_member {
 struct raid_level;
 struct raid_batch;
 
-enum { RAID_NR_LOCKS = 256 };
+enum { RAID_NR_LOCKS = 256, RAID_DEFAULT_READ_ERRORS = 20 };
+
+/* raid_gate.c: [gate] fields change only while it is shut, which is while no request is under way. */
+enum { RAID_GATE_LANES = 16 };
+
+struct raid_gate {
+	struct {
+		_Alignas(64) atomic_uint nr;
+	} lanes[RAID_GATE_LANES];	/* requests under way; each thread counts in a lane of its own */
+	atomic_bool shut;
+	os_mutex lock;			/* RANK_RAID_GATE */
+	os_cond changed;
+};
+
+void raid_gate_init(struct raid_gate *g);
+void raid_gate_fini(struct raid_gate *g);
+unsigned raid_gate_enter_slow(struct raid_gate *g, unsigned lane);
+void raid_gate_leave_slow(struct raid_gate *g);
+unsigned raid_gate_lane(void);
+
+/* A request comes in; the result is for raid_gate_leave(). Waits while the gate is shut. */
+static inline unsigned raid_gate_enter(struct raid_gate *g)
+{
+	unsigned lane = raid_gate_lane();
+
+	atomic_fetch_add(&g->lanes[lane].nr, 1);
+	return likely(!atomic_load(&g->shut)) ? lane : raid_gate_enter_slow(g, lane);
+}
+
+static inline void raid_gate_leave(struct raid_gate *g, unsigned lane)
+{
+	atomic_fetch_sub(&g->lanes[lane].nr, 1);
+	if (unlikely(atomic_load(&g->shut)))
+		raid_gate_leave_slow(g);
+}
+
+/* Waits until no request is under way, and keeps further ones out. Not from within a request. */
+void raid_gate_shut(struct raid_gate *g);
+void raid_gate_open(struct raid_gate *g);
 
 struct raid {
 	struct blk_dev dev;
@@ -94,10 +148,15 @@ struct raid {
 	struct raid_geom geom;
 	struct alloc *alloc;
 	struct slab *runs;		/* struct raid_run */
-	unsigned nr_members;
-	struct raid_member *members;
-	struct raid_member **slots;	/* [const] NULL: missing */
+	unsigned nr_members;		/* [gate, lock] */
+	struct raid_member **members;	/* [gate, lock] room for RAID_MAX_MEMBERS */
+	_Atomic(struct raid_member *) *slots;	/* [gate, lock] NULL: missing; S10 */
+	_Atomic(struct raid_member *) *repls;	/* likewise: what a slot's member is being copied to */
 	bool read_only;
+	struct raid_open_opts opts;	/* [const] */
+
+	os_mutex admin;			/* RANK_RAID_ADMIN: members come and go, pieces of actions; one at a time */
+	struct raid_gate gate;
 
 	os_rwlock region_locks[RAID_NR_LOCKS];	/* RANK_STRIPE, key: index */
 	unsigned region_shift;		/* member sectors (parity) or volume sectors a region has, log2 */
@@ -107,6 +166,8 @@ struct raid {
 	atomic_bool updating;		/* states have changed that superblocks do not say yet (S7) */
 	atomic_uint_fast64_t nr_writes;	/* ever begun */
 	atomic_uint nr_writers;		/* under way */
+
+	struct raid_events *events_waiting;	/* [lock] NULL: none yet */
 
 	os_mutex lock;			/* RANK_RAID */
 	uint64_t events;		/* [lock] */
@@ -176,26 +237,32 @@ static inline bool raid_can_read(const struct raid *r, unsigned slot, sect_t end
 	       (state == RAID_REBUILDING && end <= atomic_load_explicit(&m->recovered, memory_order_acquire));
 }
 
-static inline bool raid_can_write(const struct raid *r, unsigned slot)
+static inline bool raid_member_takes_writes(const struct raid_member *m)
 {
-	const struct raid_member *m = r->slots[slot];
-	enum raid_member_state state;
+	enum raid_member_state state = atomic_load_explicit(&m->state, memory_order_acquire);
 
-	if (!m)
-		return false;
-	state = atomic_load_explicit(&m->state, memory_order_acquire);
 	return state == RAID_IN_SYNC || state == RAID_REBUILDING;
 }
 
+static inline bool raid_can_write(const struct raid *r, unsigned slot)
+{
+	const struct raid_member *m = r->slots[slot];
+
+	return m && raid_member_takes_writes(m);
+}
+
 /*
- * A read of the slot failed: count and log it. A write or flush failed: beside that
- * the member is set faulty where the level can do so, and when this returns the
- * other members' superblocks say so.
+ * A read of a member failed: count and log it; too many and it is set faulty. A write
+ * or flush failed: it is set faulty where the level can do so, and when this returns
+ * the other members' superblocks say so. member_sect is as in a request to the member's
+ * device: its data offset is taken off here.
  */
-void raid_read_failed(struct raid *r, unsigned slot, sect_t member_sect, int err);
-void raid_write_failed(struct raid *r, unsigned slot, sect_t member_sect, int err);
-/* What could not be read was written anew from redundancy. */
-void raid_mended(struct raid *r, unsigned slot, sect_t member_sect);
+void raid_read_failed(struct raid *r, struct raid_member *m, sect_t dev_sect, int err);
+void raid_write_failed(struct raid *r, struct raid_member *m, sect_t dev_sect, int err);
+/* Writes to a slot's member (and to what replaces it) outside of a run; failures are accounted for. */
+void raid_slot_write(struct raid *r, unsigned slot, sect_t member_sect, const void *buf, size_t len_bytes);
+/* The same for what could not be read and was found from redundancy. */
+void raid_slot_mend(struct raid *r, unsigned slot, sect_t member_sect, const void *buf, size_t len_bytes);
 /* Every slot missing or not in sync, for level->can_run(); missing has nr_disks entries. */
 void raid_missing_get(const struct raid *r, bool *missing);
 bool raid_is_degraded(const struct raid *r);
@@ -209,6 +276,20 @@ MUST_CHECK int raid_write_begin(struct raid *r);
 MUST_CHECK int raid_write_end(struct raid *r);
 /* Superblocks clean when no write is under way; flushes first. */
 int raid_mark_clean(struct raid *r);
+
+/*
+ * Sets a member faulty, with all that follows: superblocks, event, the copy that was
+ * made of it takes its place. False: the array cannot do without it and it was kept.
+ * log: what happened, for people; why: the same in few words, static.
+ */
+bool raid_member_fail_locked(struct raid *r, struct raid_member *m, const char *log, const char *why);
+/* Whether the array would run without the slot. */
+bool raid_can_lose(const struct raid *r, unsigned slot);
+
+/* raid_event.c: told later, with no lock held. member may be NULL, detail too; both are copied. [lock] */
+void raid_event_add(struct raid *r, const char *name, const struct raid_member *member, const char *detail);
+void raid_events_tell(struct raid *r);
+void raid_events_fini(struct raid *r);
 
 /* raid_bitmap.c ---------------------------------------------------------------- */
 

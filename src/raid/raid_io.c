@@ -154,18 +154,28 @@ void raid_run_reset(struct raid_run *run)
 	run->nr_pieces = 0;
 }
 
-void raid_run_add(struct raid_run *run, unsigned slot, enum blk_op op, unsigned flags, sect_t member_sect,
-		  uint64_t nr_sects, struct iovec *iov, unsigned nr_iov, void *tag)
+void raid_run_add_member(struct raid_run *run, struct raid_member *m, enum blk_op op, unsigned flags,
+			 sect_t member_sect, uint64_t nr_sects, struct iovec *iov, unsigned nr_iov, void *tag)
 {
-	const struct raid_member *m = run->r->slots[slot];
-
 	if (run->nr_ios == RAID_RUN_IOS)
 		raid_run_go(run);
 	run->tags[run->nr_ios] = tag;
-	run->slots[run->nr_ios] = (uint16_t)slot;
+	run->members[run->nr_ios] = m;
 	run->ios[run->nr_ios++] = (struct blk_io){
 		.dev = m->dev, .op = op, .flags = flags, .sect = m->data_offset + member_sect,
 		.nr_sects = nr_sects, .iov = iov, .nr_iov = nr_iov };
+}
+
+void raid_run_add(struct raid_run *run, unsigned slot, enum blk_op op, unsigned flags, sect_t member_sect,
+		  uint64_t nr_sects, struct iovec *iov, unsigned nr_iov, void *tag)
+{
+	/* In this order (S10). */
+	struct raid_member *repl = op == BLK_READ ? NULL : run->r->repls[slot];
+	struct raid_member *m = run->r->slots[slot];
+
+	raid_run_add_member(run, m, op, flags, member_sect, nr_sects, iov, nr_iov, tag);
+	if (unlikely(repl && repl != m && raid_member_takes_writes(repl)))
+		raid_run_add_member(run, repl, op, flags, member_sect, nr_sects, iov, nr_iov, tag);
 }
 
 void raid_run_add_buf(struct raid_run *run, unsigned slot, enum blk_op op, unsigned flags, sect_t member_sect,
@@ -173,7 +183,8 @@ void raid_run_add_buf(struct raid_run *run, unsigned slot, enum blk_op op, unsig
 {
 	struct iovec *iov;
 
-	if (run->nr_ios == RAID_RUN_IOS)
+	/* Two may use the iovec. */
+	if (run->nr_ios >= RAID_RUN_IOS - 1)
 		raid_run_go(run);
 	iov = &run->one[run->nr_ios];
 	*iov = (struct iovec){ .iov_base = buf, .iov_len = (size_t)nr_sects << SECT_SHIFT };
@@ -192,7 +203,7 @@ void raid_run_go(struct raid_run *run)
 		struct blk_io *io = &run->ios[i];
 
 		if (unlikely(io->err))
-			run->failed(run, run->slots[i], io, run->tags[i]);
+			run->failed(run, run->members[i], io, run->tags[i]);
 	}
 }
 

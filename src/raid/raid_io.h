@@ -45,12 +45,12 @@ struct raid_piece {
 struct raid_run {
 	struct raid *r;
 	/* Called by raid_run_go() for each member request that failed. */
-	void (*failed)(struct raid_run *run, unsigned slot, const struct blk_io *io, void *tag);
+	void (*failed)(struct raid_run *run, struct raid_member *m, const struct blk_io *io, void *tag);
 	unsigned nr_ios, nr_iovs, nr_pieces;
 	struct blk_io ios[RAID_RUN_IOS];
 	struct iovec one[RAID_RUN_IOS];		/* of requests with one buffer */
 	void *tags[RAID_RUN_IOS];
-	uint16_t slots[RAID_RUN_IOS];
+	struct raid_member *members[RAID_RUN_IOS];
 	struct iovec *pool;			/* of pieces made of parts; iovs, or a larger one */
 	unsigned max_iovs;
 	struct iovec iovs[RAID_RUN_IOVS];
@@ -82,9 +82,14 @@ struct raid_run *raid_run_new(struct raid *r);	/* NULL: no memory */
 void raid_run_free(struct raid_run *run);
 /* Pieces and pool empty again; no member request may be waiting. */
 void raid_run_reset(struct raid_run *run);
-/* Adds a request at a member sector; when there is no room, runs what is there first. */
+/*
+ * Adds a request at a member sector; when there is no room, runs what is there first.
+ * What changes a slot goes to the member that is to replace its own as well.
+ */
 void raid_run_add(struct raid_run *run, unsigned slot, enum blk_op op, unsigned flags, sect_t member_sect,
 		  uint64_t nr_sects, struct iovec *iov, unsigned nr_iov, void *tag);
+void raid_run_add_member(struct raid_run *run, struct raid_member *m, enum blk_op op, unsigned flags,
+			 sect_t member_sect, uint64_t nr_sects, struct iovec *iov, unsigned nr_iov, void *tag);
 void raid_run_add_buf(struct raid_run *run, unsigned slot, enum blk_op op, unsigned flags, sect_t member_sect,
 		      uint32_t nr_sects, void *buf, void *tag);
 void raid_run_go(struct raid_run *run);

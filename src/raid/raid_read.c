@@ -10,12 +10,12 @@
 /* Reads of RAID 1 from this size on are split over the members. */
 enum { SPLIT_SECTS = 256 };
 
-static void read_failed(struct raid_run *run, unsigned slot, const struct blk_io *io, void *tag)
+static void read_failed(struct raid_run *run, struct raid_member *m, const struct blk_io *io, void *tag)
 {
 	struct raid_piece *p = tag;
 
 	p->bad = true;
-	raid_read_failed(run->r, slot, io->sect - run->r->slots[slot]->data_offset, io->err);
+	raid_read_failed(run->r, m, io->sect, io->err);
 }
 
 static void mend_piece(struct raid *r, const struct raid_batch *b, const struct raid_piece *p)
@@ -65,17 +65,16 @@ static const struct raid_place *choose(struct raid *r, const struct raid_place *
 {
 	const struct raid_place *best = NULL;
 	uint64_t best_load = 0, best_way = 0;
-	struct raid_member *m;
 
 	for (unsigned i = 0; i < r->geom.nr_copies; i++) {
 		const struct raid_place *p = &places[i];
+		const struct raid_member *m = r->slots[p->slot];
 		uint64_t load, way, next;
 
 		if (!raid_can_read(r, p->slot, p->sect + nr_sects))
 			continue;
-		m = r->slots[p->slot];
 		load = atomic_load_explicit(&m->nr_pending, memory_order_relaxed);
-		if (m->write_mostly)
+		if (atomic_load_explicit(&m->write_mostly, memory_order_relaxed))
 			load += UINT32_MAX;
 		next = atomic_load_explicit(&m->next_sect, memory_order_relaxed);
 		way = !by_distance ? p->sect : next > p->sect ? next - p->sect : p->sect - next;
@@ -84,11 +83,6 @@ static const struct raid_place *choose(struct raid *r, const struct raid_place *
 		best = p;
 		best_load = load;
 		best_way = way;
-	}
-	if (best) {
-		m = r->slots[best->slot];
-		atomic_fetch_add_explicit(&m->nr_pending, 1, memory_order_relaxed);
-		atomic_store_explicit(&m->next_sect, best->sect + nr_sects, memory_order_relaxed);
 	}
 	return best;
 }
@@ -112,7 +106,7 @@ static uint64_t split_limit(const struct raid *r, const struct raid_place *place
 		return nr_sects;
 	for (unsigned i = 0; i < r->geom.nr_copies; i++)
 		nr_readable += raid_can_read(r, places[i].slot, places[i].sect + nr_sects) &&
-			       !r->slots[places[i].slot]->write_mostly;
+			       !atomic_load_explicit(&r->slots[places[i].slot]->write_mostly, memory_order_relaxed);
 	return nr_readable < 2 ? nr_sects
 			       : MAX(ALIGN_UP(nr_sects / nr_readable, 8), (uint64_t)SPLIT_SECTS / 2);
 }
@@ -124,9 +118,21 @@ static void read_go(struct raid_run *run, const struct raid_batch *b)
 
 	raid_run_go(run);
 	for (unsigned i = 0; r->level->choose && i < nr; i++)
-		atomic_fetch_sub_explicit(&r->slots[run->slots[i]]->nr_pending, 1, memory_order_relaxed);
+		atomic_fetch_sub_explicit(&run->members[i]->nr_pending, 1, memory_order_relaxed);
 	raid_mend_pieces(run, b);
 	raid_run_reset(run);
+}
+
+static void read_add(struct raid_run *run, const struct raid_place *place, struct raid_piece *p)
+{
+	struct raid_member *m;
+
+	raid_run_add(run, place->slot, BLK_READ, 0, place->sect, p->nr_sects, p->iov, p->nr_iov, p);
+	if (!run->r->level->choose)
+		return;
+	m = run->members[run->nr_ios - 1];
+	atomic_fetch_add_explicit(&m->nr_pending, 1, memory_order_relaxed);
+	atomic_store_explicit(&m->next_sect, place->sect + p->nr_sects, memory_order_relaxed);
 }
 
 void raid_read(struct raid *r, struct raid_batch *b)
@@ -155,7 +161,7 @@ void raid_read(struct raid *r, struct raid_batch *b)
 		place = r->level->choose ? r->level->choose(r, places, p->nr_sects)
 					 : choose_first(r, places, p->nr_sects);
 		if (place)
-			raid_run_add(run, place->slot, BLK_READ, 0, place->sect, p->nr_sects, p->iov, p->nr_iov, p);
+			read_add(run, place, p);
 		else
 			p->bad = true;
 	}

@@ -33,24 +33,26 @@ static void rows_read(struct rows *rw)
 	const struct raid_geom *g = &r->geom;
 	struct blk_io ios[RAID_MAX_CHUNKS];
 	struct iovec iovs[RAID_MAX_CHUNKS];
+	struct raid_member *members[RAID_MAX_CHUNKS];
 	unsigned of[RAID_MAX_CHUNKS], nr_ios = 0;
 
 	for (unsigned i = 0; i < g->nr_data + g->nr_parity; i++) {
 		unsigned slot = raid_stripe_slot(g, rw->m, i);
+		struct raid_member *m = r->slots[slot];
 
 		rw->lost[i] = !raid_can_read(r, slot, rw->sect + rw->nr_sects);
 		if (rw->lost[i])
 			continue;
 		iovs[nr_ios] = (struct iovec){ rw->bufs[i], (size_t)rw->nr_sects << SECT_SHIFT };
 		ios[nr_ios] = (struct blk_io){
-			.dev = r->slots[slot]->dev, .op = BLK_READ, .sect = r->slots[slot]->data_offset + rw->sect,
-			.iov = &iovs[nr_ios], .nr_iov = 1 };
+			.dev = m->dev, .op = BLK_READ, .sect = m->data_offset + rw->sect, .iov = &iovs[nr_ios], .nr_iov = 1 };
+		members[nr_ios] = m;
 		of[nr_ios++] = i;
 	}
 	blk_run(ios, nr_ios);
 	for (unsigned i = 0; i < nr_ios; i++)
 		if (ios[i].err) {
-			raid_read_failed(r, raid_stripe_slot(g, rw->m, of[i]), rw->sect, ios[i].err);
+			raid_read_failed(r, members[i], ios[i].sect, ios[i].err);
 			rw->lost[of[i]] = rw->bad[of[i]] = true;
 			rw->nr_bad++;
 		}
@@ -108,17 +110,11 @@ static void rows_mend(struct rows *rw)
 
 	for (unsigned i = 0; i < g->nr_data + g->nr_parity; i++) {
 		unsigned slot = raid_stripe_slot(g, rw->m, i);
-		int err;
 
 		/* It may have been set faulty meanwhile. */
 		if (!rw->bad[i] || !raid_can_read(r, slot, rw->sect + rw->nr_sects))
 			continue;
-		err = blk_write(r->slots[slot]->dev, r->slots[slot]->data_offset + rw->sect, rw->bufs[i],
-				(size_t)rw->nr_sects << SECT_SHIFT);
-		if (err)
-			raid_write_failed(r, slot, rw->sect, err);
-		else
-			raid_mended(r, slot, rw->sect);
+		raid_slot_mend(r, slot, rw->sect, rw->bufs[i], (size_t)rw->nr_sects << SECT_SHIFT);
 	}
 }
 

@@ -20,11 +20,6 @@
 #include "base/log.h"
 #include "raid/raid_int.h"
 
-static const char *member_name(const struct raid *r, unsigned slot)
-{
-	return blk_name(r->slots[slot]->dev);
-}
-
 void raid_missing_get(const struct raid *r, bool *missing)
 {
 	for (unsigned slot = 0; slot < r->geom.nr_disks; slot++)
@@ -42,20 +37,13 @@ bool raid_is_degraded(const struct raid *r)
 	return false;
 }
 
-void raid_read_failed(struct raid *r, unsigned slot, sect_t member_sect, int err)
+bool raid_can_lose(const struct raid *r, unsigned slot)
 {
-	struct raid_member *m = r->slots[slot];
+	bool missing[RAID_MAX_MEMBERS];
 
-	atomic_fetch_add(&m->nr_read_errors, 1);
-	log_warn("%s: slot %u of array %s: read at data sector %" PRIu64 " failed: %s", member_name(r, slot), slot,
-		 blk_name(&r->dev), member_sect, strerror(-err));
-}
-
-void raid_mended(struct raid *r, unsigned slot, sect_t member_sect)
-{
-	atomic_fetch_add(&r->slots[slot]->nr_corrected, 1);
-	log_info("%s: slot %u of array %s: data sector %" PRIu64 " rewritten from redundancy", member_name(r, slot), slot,
-		 blk_name(&r->dev), member_sect);
+	raid_missing_get(r, missing);
+	missing[slot] = true;
+	return r->level->can_run(&r->geom, missing);
 }
 
 /* ---- superblocks ------------------------------------------------------------------- */
@@ -71,15 +59,18 @@ static bool has_superblock(const struct raid_member *m)
 static void roles_collect(struct raid *r)
 {
 	for (unsigned i = 0; i < r->nr_members; i++) {
-		struct raid_member *m = &r->members[i];
+		struct raid_member *m = r->members[i];
 		enum raid_member_state state = atomic_load(&m->state);
 		unsigned dev_nr = (unsigned)m->sb.info.dev_nr;
+		/* 0.90 has no place for how far a rebuild has come. */
+		bool has_role = state == RAID_IN_SYNC ||
+				(state == RAID_REBUILDING && m->sb.info.metadata != RAID_META_090);
 
-		if (state == RAID_IN_SYNC || state == RAID_REBUILDING)
-			r->roles[dev_nr] = (int16_t)m->slot;
-		else if (state == RAID_SPARE)
+		if (has_role)
+			r->roles[dev_nr] = (int16_t)atomic_load(&m->slot);
+		else if (state == RAID_SPARE || state == RAID_REBUILDING)
 			r->roles[dev_nr] = RAID_ROLE_SPARE;
-		else if (m->slot >= 0)
+		else if (!m->is_left_out)
 			r->roles[dev_nr] = RAID_ROLE_FAULTY;
 		r->present[dev_nr] = state != RAID_MISSING && state != RAID_FAULTY;
 	}
@@ -89,11 +80,34 @@ static void roles_collect(struct raid *r)
 static void bitmaps_write(struct raid *r, bool dirty)
 {
 	for (unsigned i = 0; i < r->nr_members; i++) {
-		const struct raid_member *m = &r->members[i];
+		const struct raid_member *m = r->members[i];
 
 		if (m->sb.bitmap_offset && has_superblock(m) && raid_bitmap_mark(m, dirty, r->events))
 			log_warn("%s: bitmap of array %s cannot be written", blk_name(m->dev), blk_name(&r->dev));
 	}
+}
+
+static const char *event_of(const struct raid_member *m)
+{
+	return atomic_load(&m->state) == RAID_IN_SYNC ? "Fail" : "FailSpare";
+}
+
+/* Faulty; the copy that was being made of it takes its slot (S10). */
+static void member_leave_service(struct raid *r, struct raid_member *m)
+{
+	int slot = atomic_load(&m->slot);
+	struct raid_member *repl;
+
+	atomic_store(&m->state, RAID_FAULTY);
+	if (slot < 0 || atomic_load(&m->is_replacement))
+		return;
+	repl = r->repls[slot];
+	if (!repl || !raid_member_takes_writes(repl))
+		return;
+	atomic_store(&repl->is_replacement, false);
+	atomic_store(&r->slots[slot], repl);
+	atomic_store(&r->repls[slot], NULL);
+	atomic_store(&m->slot, -1);
 }
 
 /* One round; returns how many superblocks were written, *nr_failed how many could not be. */
@@ -103,12 +117,11 @@ static unsigned superblocks_write(struct raid *r, const struct raid_sb_state *st
 	unsigned nr = 0, nr_good = 0;
 
 	for (unsigned i = 0; i < r->nr_members; i++) {
-		struct raid_member *m = &r->members[i];
+		struct raid_member *m = r->members[i];
 
 		if (!has_superblock(m))
 			continue;
-		m->sb.info.recovery_sect = atomic_load(&m->state) == RAID_REBUILDING ? atomic_load(&m->recovered)
-										      : MD_SECT_MAX;
+		m->sb.info.recovery_sect = atomic_load(&m->state) == RAID_REBUILDING ? m->recovered_safe : MD_SECT_MAX;
 		raid_sb_store(&m->sb, st, atomic_load(&m->nr_corrected));
 		r->sb_iovs[nr] = (struct iovec){ m->sb.raw, MD_SB_BYTES };
 		r->sb_ios[nr] = (struct blk_io){
@@ -127,7 +140,10 @@ static unsigned superblocks_write(struct raid *r, const struct raid_sb_state *st
 		atomic_fetch_add(&written[i]->nr_write_errors, 1);
 		log_error("%s: member of array %s: superblock cannot be written: %s", blk_name(written[i]->dev),
 			  blk_name(&r->dev), strerror(-r->sb_ios[i].err));
-		atomic_store(&written[i]->state, RAID_FAULTY);
+		if (atomic_load(&written[i]->state) != RAID_FAULTY)
+			raid_event_add(r, event_of(written[i]), written[i], "superblock cannot be written");
+		written[i]->why = "its superblock could not be written";
+		member_leave_service(r, written[i]);
 	}
 	return nr_good;
 }
@@ -159,46 +175,131 @@ int raid_sb_update_locked(struct raid *r)
 
 /* ---- failing ------------------------------------------------------------------------- */
 
-static void member_fail_locked(struct raid *r, unsigned slot, sect_t member_sect, int err)
+bool raid_member_fail_locked(struct raid *r, struct raid_member *m, const char *log, const char *why)
 {
-	struct raid_member *m = r->slots[slot];
-	bool missing[RAID_MAX_MEMBERS];
+	enum raid_member_state state = atomic_load(&m->state);
+	int slot = atomic_load(&m->slot);
+	bool serves = slot >= 0 && !atomic_load(&m->is_replacement);
 	bool can_run;
 
 	assert_held(&r->lock);
-	if (atomic_load(&m->state) == RAID_FAULTY)
-		return;
-	raid_missing_get(r, missing);
-	missing[slot] = true;
-	can_run = r->level->can_run(&r->geom, missing);
+	if (state == RAID_FAULTY)
+		return true;
+	can_run = !serves || raid_can_lose(r, (unsigned)slot);
 	if (!can_run && !r->level->drops_last) {
-		log_error("%s: slot %u of array %s: write at data sector %" PRIu64 " failed: %s; nothing can replace it",
-			  member_name(r, slot), slot, blk_name(&r->dev), member_sect, strerror(-err));
+		log_error("%s: slot %d of array %s: %s; nothing can replace it", blk_name(m->dev), slot, blk_name(&r->dev),
+			  log);
 		/* Copies may differ now: not clean before a resync. */
 		r->resync_sect = 0;
-		return;
+		return false;
 	}
 	atomic_store(&r->updating, true);
 	if (!can_run)
 		atomic_store(&r->failed, true);
-	atomic_store(&m->state, RAID_FAULTY);
-	log_error("%s: slot %u of array %s: write at data sector %" PRIu64 " failed: %s; set faulty, %s",
-		  member_name(r, slot), slot, blk_name(&r->dev), member_sect, strerror(-err),
-		  can_run ? "the array goes on degraded" : "the array has failed and takes no more writes");
+	log_error("%s: slot %d of array %s: %s; set faulty, %s", blk_name(m->dev), slot, blk_name(&r->dev), log,
+		  !can_run ? "the array has failed and takes no more writes"
+		  : state == RAID_IN_SYNC && serves ? "the array goes on degraded" : "the array goes on without it");
+	raid_event_add(r, event_of(m), m, why);
+	m->why = why;
+	member_leave_service(r, m);
 	if (raid_sb_update_locked(r))
 		log_error("array %s: no superblock can be written", blk_name(&r->dev));
+	return true;
 }
 
-void raid_write_failed(struct raid *r, unsigned slot, sect_t member_sect, int err)
+/* Counts one more; true when it is one too many. */
+static bool tally_add(struct raid_tally *t, unsigned most)
 {
-	atomic_fetch_add(&r->slots[slot]->nr_write_errors, 1);
+	enum { HOUR_SEC = 3600 };
+	struct timespec now;
+	uint64_t hours;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	hours = t->level ? ((uint64_t)now.tv_sec - t->since_sec) / HOUR_SEC : 0;
+	t->level = hours < 32 ? t->level >> hours : 0;
+	if (!t->level || hours)
+		t->since_sec = (uint64_t)now.tv_sec;
+	return ++t->level > most;
+}
+
+/* For what counts over time: a member that the array cannot do without is kept, whatever the level. */
+static void member_over_limit(struct raid *r, struct raid_member *m, const char *log, const char *why)
+{
+	int slot = atomic_load(&m->slot);
+
+	assert_held(&r->lock);
+	if (!r->level->redundant || r->read_only)
+		return;
+	if (slot >= 0 && !atomic_load(&m->is_replacement) && !raid_can_lose(r, (unsigned)slot))
+		return;
+	raid_member_fail_locked(r, m, log, why);
+}
+
+void raid_read_failed(struct raid *r, struct raid_member *m, sect_t dev_sect, int err)
+{
+	unsigned most = r->opts.max_read_errors ? r->opts.max_read_errors : RAID_DEFAULT_READ_ERRORS;
+	char text[80];
+
+	atomic_fetch_add(&m->nr_read_errors, 1);
+	log_warn("%s: slot %d of array %s: read at data sector %" PRIu64 " failed: %s", blk_name(m->dev),
+		 atomic_load(&m->slot), blk_name(&r->dev), dev_sect - m->data_offset, strerror(-err));
+	LOCK_GUARD(&r->lock);
+	if (!tally_add(&m->read_tally, most))
+		return;
+	snprintf(text, sizeof(text), "%u read errors within about an hour are too many", m->read_tally.level);
+	member_over_limit(r, m, text, "too many read errors");
+}
+
+void raid_write_failed(struct raid *r, struct raid_member *m, sect_t dev_sect, int err)
+{
+	char text[160];
+
+	atomic_fetch_add(&m->nr_write_errors, 1);
+	snprintf(text, sizeof(text), "write at data sector %" PRIu64 " failed: %s", dev_sect - m->data_offset,
+		 strerror(-err));
 	if (!r->level->redundant) {
-		log_error("%s: slot %u of array %s: write at data sector %" PRIu64 " failed: %s", member_name(r, slot), slot,
-			  blk_name(&r->dev), member_sect, strerror(-err));
+		log_error("%s: slot %d of array %s: %s", blk_name(m->dev), atomic_load(&m->slot), blk_name(&r->dev), text);
 		return;
 	}
 	LOCK_GUARD(&r->lock);
-	member_fail_locked(r, slot, member_sect, err);
+	raid_member_fail_locked(r, m, text, "a write failed");
+}
+
+/* ---- writes outside of runs -------------------------------------------------------------- */
+
+static bool member_write(struct raid *r, struct raid_member *m, sect_t member_sect, const void *buf, size_t len_bytes)
+{
+	int err = blk_write(m->dev, m->data_offset + member_sect, buf, len_bytes);
+
+	if (err)
+		raid_write_failed(r, m, m->data_offset + member_sect, err);
+	return !err;
+}
+
+static bool slot_write(struct raid *r, unsigned slot, sect_t member_sect, const void *buf, size_t len_bytes)
+{
+	struct raid_member *repl = r->repls[slot], *m = r->slots[slot];
+	bool done = member_write(r, m, member_sect, buf, len_bytes);
+
+	if (repl && repl != m && raid_member_takes_writes(repl))
+		done &= member_write(r, repl, member_sect, buf, len_bytes);
+	return done;
+}
+
+void raid_slot_write(struct raid *r, unsigned slot, sect_t member_sect, const void *buf, size_t len_bytes)
+{
+	slot_write(r, slot, member_sect, buf, len_bytes);
+}
+
+void raid_slot_mend(struct raid *r, unsigned slot, sect_t member_sect, const void *buf, size_t len_bytes)
+{
+	struct raid_member *m = r->slots[slot];
+
+	if (!slot_write(r, slot, member_sect, buf, len_bytes))
+		return;
+	atomic_fetch_add(&m->nr_corrected, 1);
+	log_info("%s: slot %u of array %s: data sector %" PRIu64 " rewritten from redundancy", blk_name(m->dev), slot,
+		 blk_name(&r->dev), member_sect);
 }
 
 /* ---- clean and active ------------------------------------------------------------------ */
@@ -246,15 +347,16 @@ static int flush_all(struct raid *r)
 {
 	int err = 0;
 
-	for (unsigned slot = 0; slot < r->geom.nr_disks; slot++) {
+	for (unsigned i = 0; i < r->nr_members; i++) {
+		struct raid_member *m = r->members[i];
 		int ferr;
 
-		if (!raid_can_write(r, slot))
+		if (!raid_member_takes_writes(m))
 			continue;
-		ferr = blk_flush(r->slots[slot]->dev);
-		if (ferr)
-			member_fail_locked(r, slot, 0, ferr);
-		if (ferr && (raid_can_write(r, slot) || atomic_load(&r->failed)))
+		ferr = blk_flush(m->dev);
+		if (ferr && r->level->redundant)
+			raid_member_fail_locked(r, m, "flush failed", "a flush failed");
+		if (ferr && (raid_member_takes_writes(m) || atomic_load(&r->failed)))
 			err = ferr;
 	}
 	return err;

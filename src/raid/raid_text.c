@@ -9,21 +9,23 @@ void raid_status_get(struct raid *r, struct raid_status *out)
 		.degraded = raid_is_degraded(r), .dirty = r->sb_active || r->resync_sect != MD_SECT_MAX };
 	/* The array as a member in it has it. */
 	for (unsigned i = 0; i < r->nr_members; i++)
-		if (atomic_load(&r->members[i].state) == RAID_IN_SYNC)
-			out->array = r->members[i].sb.info;
+		if (atomic_load(&r->members[i]->state) == RAID_IN_SYNC)
+			out->array = r->members[i]->sb.info;
 	for (unsigned slot = 0; slot < r->geom.nr_disks; slot++)
 		if (!r->slots[slot])
 			out->members[out->nr_members++] = (struct raid_member_status){
 				.state = RAID_MISSING, .slot = (int)slot, .dev_nr = -1 };
 	for (unsigned i = 0; i < r->nr_members && out->nr_members < RAID_MAX_MEMBERS; i++) {
-		struct raid_member *m = &r->members[i];
+		struct raid_member *m = r->members[i];
 		enum raid_member_state state = atomic_load(&m->state);
+		int slot = atomic_load(&m->slot);
 
 		out->nr_active += state == RAID_IN_SYNC;
 		out->nr_spares += state == RAID_SPARE;
 		out->members[out->nr_members++] = (struct raid_member_status){
-			.name = blk_name(m->dev), .state = state, .dev_nr = m->sb.info.dev_nr, .slot = m->slot,
-			.write_mostly = m->write_mostly, .data_offset = m->data_offset,
+			.name = blk_name(m->dev), .state = state, .dev_nr = m->sb.info.dev_nr, .slot = slot,
+			.replacement = atomic_load(&m->is_replacement), .why = m->why,
+			.write_mostly = atomic_load(&m->write_mostly), .nr_slow = atomic_load(&m->nr_slow), .data_offset = m->data_offset,
 			.recovered_sects = state == RAID_REBUILDING ? atomic_load(&m->recovered) : 0,
 			.events = m->sb.info.events, .nr_corrected = atomic_load(&m->nr_corrected),
 			.nr_read_errors = atomic_load(&m->nr_read_errors),
