@@ -20,7 +20,7 @@
 	} while (0)
 #define must(cond) must_msg(cond, "%s", #cond)
 
-enum { TDISKS_MAX = 10 };
+enum { TDISKS_MAX = 16 };
 
 struct tdisk {
 	uint8_t *mem;
@@ -30,6 +30,8 @@ struct tdisk {
 	sect_t bad_sect, bad_end;	/* reads of these fail until they are written */
 	bool bad_is_hard;		/* ... and writes of them too */
 	unsigned nr_flushes, nr_reads, nr_writes;
+	sect_t data_offset;		/* sectors written from here on are counted in: */
+	uint64_t nr_data_sects;
 };
 
 void tdisk_init(struct tdisk *d, uint64_t nr_sects);
@@ -47,12 +49,14 @@ struct tconf {
 	enum raid_metadata metadata;
 	bool uneven;			/* members of different sizes */
 	unsigned nr_spares;
+	uint32_t bitmap_bytes;		/* a bit stands for; 0: no bitmap */
 };
 
 struct tarray {
 	struct tconf conf;
 	uint32_t layout;
 	struct alloc *alloc;
+	struct raid_open_opts opts;	/* of assemblies without others; alloc is filled in */
 	struct tdisk disks[TDISKS_MAX];
 	unsigned nr_devs;
 	bool absent[TDISKS_MAX];	/* not given at the next assembly */
@@ -74,6 +78,18 @@ void tarray_free(struct tarray *t);
 int tarray_assemble(struct tarray *t, const struct raid_open_opts *opts);
 void tarray_reassemble(struct tarray *t);	/* stop, then without the absent ones */
 void tarray_stop(struct tarray *t);
+/* One more disk, as large as the others, empty, not part of the array; its index. */
+unsigned tarray_disk_add(struct tarray *t);
+/* raid_member_add() of a disk; 0 or -errno. */
+int tarray_join(struct tarray *t, unsigned disk, enum raid_add how);
+/* The disk of a slot or -1, md's number of the disk's member or -1, its state. */
+int tarray_disk_of(struct tarray *t, unsigned slot);
+int tarray_nr_of(struct tarray *t, unsigned disk);
+enum raid_member_state tarray_state_of(struct tarray *t, unsigned disk);
+/* raid_step() until nothing is left to do; the last result. */
+int tarray_finish(struct tarray *t);
+/* Removes the disk's member; it has to be a spare or faulty. */
+void tarray_remove(struct tarray *t, unsigned disk);
 /* As if the process had died: the disks keep what they have. */
 void tarray_crash(struct tarray *t);
 
@@ -94,5 +110,6 @@ Suite *raid_io_suite(void);
 Suite *raid_loss_suite(void);
 Suite *raid_assemble_suite(void);
 Suite *raid_format_suite(void);
+Suite *raid_life_suite(void);
 
 #endif

@@ -121,6 +121,8 @@ static int tdisk_run(struct tdisk *d, struct blk_io *io)
 		for (unsigned i = 0; i < io->nr_iov; at += io->iov[i++].iov_len)
 			memcpy(at, io->iov[i].iov_base, io->iov[i].iov_len);
 		__atomic_fetch_add(&d->nr_writes, 1, __ATOMIC_RELAXED);
+		if (io->sect >= d->data_offset)
+			__atomic_fetch_add(&d->nr_data_sects, io->nr_sects, __ATOMIC_RELAXED);
 		if (hits_bad && io->sect <= d->bad_sect && io->sect + io->nr_sects >= d->bad_end)
 			d->bad_end = d->bad_sect;
 		return 0;
@@ -189,9 +191,13 @@ static void create(struct tarray *t)
 	const struct tconf *c = &t->conf;
 	struct raid_params p = {
 		.level = c->level, .chunk_sects = c->chunk_sects, .nr_disks = c->nr_disks, .metadata = c->metadata,
-		.name = "test", .data_offset = c->metadata >= RAID_META_11 ? 16 + (t->seed % 3) * 8 : 0 };
+		.name = "test", .data_offset = c->metadata >= RAID_META_11 ? 16 + (t->seed % 3) * 8 : 0,
+		.bitmap = c->bitmap_bytes ? RAID_BITMAP_INTERNAL : RAID_BITMAP_NONE,
+		.bitmap_chunk_bytes = c->bitmap_bytes };
 	struct blk_dev *devs[TDISKS_MAX];
 
+	if (c->bitmap_bytes && c->metadata >= RAID_META_11)
+		p.data_offset += 16;
 	rng_fill(&t->rng, p.uuid, sizeof(p.uuid));
 	ck_assert_int_eq(raid_layout_parse(c->level, c->layout, &p.layout), 0);
 	t->layout = p.layout;
@@ -231,7 +237,7 @@ struct tarray *tarray_new(const struct tconf *conf, uint64_t seed)
 
 int tarray_assemble(struct tarray *t, const struct raid_open_opts *opts)
 {
-	struct raid_open_opts o = opts ? *opts : (struct raid_open_opts){ 0 };
+	struct raid_open_opts o = opts ? *opts : t->opts;
 	struct blk_dev *devs[TDISKS_MAX];
 	unsigned nr = 0, turn = (unsigned)rng_below(&t->rng, t->nr_devs);
 	int err;
@@ -255,6 +261,78 @@ void tarray_stop(struct tarray *t)
 	if (t->r)
 		ck_assert_int_eq(raid_free(t->r), 0);
 	t->r = NULL;
+}
+
+static struct tdisk *disk_of_dev(struct blk_dev *dev)
+{
+	return container_of(dev, struct tdev, dev)->disk;
+}
+
+unsigned tarray_disk_add(struct tarray *t)
+{
+	ck_assert_uint_lt(t->nr_devs, TDISKS_MAX);
+	tdisk_init(&t->disks[t->nr_devs], t->disks[0].nr_sects);
+	t->absent[t->nr_devs] = true;
+	return t->nr_devs++;
+}
+
+int tarray_join(struct tarray *t, unsigned disk, enum raid_add how)
+{
+	struct blk_dev *d = open_disk(t, disk);
+	int dev_nr, err = raid_member_add(t->r, d, how, &dev_nr);
+
+	if (err)
+		blk_close(d);
+	t->absent[disk] = err;
+	return err;
+}
+
+static struct raid_member *member_of(struct tarray *t, unsigned disk)
+{
+	for (unsigned i = 0; i < t->r->nr_members; i++)
+		if (disk_of_dev(t->r->members[i]->dev) == &t->disks[disk])
+			return t->r->members[i];
+	return NULL;
+}
+
+int tarray_disk_of(struct tarray *t, unsigned slot)
+{
+	struct raid_member *m = t->r->slots[slot];
+
+	return m ? (int)(disk_of_dev(m->dev) - t->disks) : -1;
+}
+
+int tarray_nr_of(struct tarray *t, unsigned disk)
+{
+	struct raid_member *m = member_of(t, disk);
+
+	return m ? m->sb.info.dev_nr : -1;
+}
+
+enum raid_member_state tarray_state_of(struct tarray *t, unsigned disk)
+{
+	struct raid_member *m = member_of(t, disk);
+
+	return m ? atomic_load(&m->state) : RAID_MISSING;
+}
+
+int tarray_finish(struct tarray *t)
+{
+	int rc;
+
+	do
+		rc = raid_step(t->r, 1 + rng_below(&t->rng, 64));
+	while (rc == 1);
+	return rc;
+}
+
+void tarray_remove(struct tarray *t, unsigned disk)
+{
+	struct blk_dev *d;
+
+	must_msg(raid_member_remove(t->r, tarray_nr_of(t, disk), &d) == 0, "seed %ju: disk %u", (uintmax_t)t->seed, disk);
+	blk_close(d);
+	t->absent[disk] = true;
 }
 
 void tarray_reassemble(struct tarray *t)
@@ -432,7 +510,11 @@ static uint8_t gf_times_two(uint8_t v)
 
 static const uint8_t *member_at(struct tarray *t, unsigned slot, sect_t sect)
 {
-	return t->disks[slot].mem + ((t->r->slots[slot]->data_offset + sect) << SECT_SHIFT);
+	struct raid_member *m = t->r->slots[slot];
+
+	if (!m || atomic_load(&m->state) != RAID_IN_SYNC)
+		return NULL;
+	return disk_of_dev(m->dev)->mem + ((m->data_offset + sect) << SECT_SHIFT);
 }
 
 /* P is the sum of the data, Q by Horner's rule from the data chunk before P (or Q) back to the one behind Q. */
@@ -444,7 +526,7 @@ static void check_stripe(struct tarray *t, const struct raid_geom *g, uint64_t s
 
 	raid_map_stripe(g, stripe, &m);
 	for (unsigned slot = 0; slot < g->nr_disks; slot++)
-		at[slot] = t->absent[slot] ? NULL : member_at(t, slot, stripe << g->chunk_shift);
+		at[slot] = member_at(t, slot, stripe << g->chunk_shift);
 	for (size_t i = 0; i < len; i++) {
 		uint8_t p = 0, q = 0, d[TDISKS_MAX] = { 0 };
 
@@ -477,7 +559,7 @@ static void check_copies(struct tarray *t, const struct raid_geom *g)
 	for (sect_t sect = 0; sect < g->array_sects; sect++) {
 		raid_map(g, sect, places, &nr);
 		for (unsigned i = 0; i < g->nr_copies; i++)
-			must_msg(t->absent[places[i].slot] ||
+			must_msg(!member_at(t, places[i].slot, places[i].sect) ||
 				      !memcmp(member_at(t, places[i].slot, places[i].sect), t->flat + sect * SECT_BYTES,
 					      SECT_BYTES),
 				      "%s seed %ju: sector %ju copy %u", tconf_text(&t->conf), (uintmax_t)t->seed,

@@ -291,3 +291,17 @@ int blk_run(struct blk_io *ios, unsigned nr)
 			return ios[i].err;
 	return 0;
 }
+
+bool blk_can_check(struct blk_dev *d)
+{
+	while (blk_is_filter(d))
+		d = d->lower;
+	return d->ops->check;
+}
+
+int blk_check(struct blk_dev *d, bool thorough)
+{
+	while (blk_is_filter(d))
+		d = d->lower;
+	return d->ops->check ? d->ops->check(d, thorough) : 0;
+}

@@ -89,6 +89,14 @@ struct blk_stats {
 };
 void blk_stats_get(const struct blk_dev *d, struct blk_stats *out);
 
+/*
+ * Whether what a device lies on is still as it was opened: 0; -ENODATA it has become
+ * shorter; thorough: -ENOENT the file has no name any more, -EACCES nobody may read it.
+ * No message. A device that cannot tell says 0.
+ */
+MUST_CHECK int blk_check(struct blk_dev *d, bool thorough);
+bool blk_can_check(struct blk_dev *d);
+
 /* Opening, by path or URI, through one registry ------------------------------
  *
  *   PATH or file:PATH[?direct]     image file or block device; ./mem:x for a file so named
@@ -159,6 +167,7 @@ struct blk_ops {
 	/* Compound. Does a batch of requests to this one device; returns when all have their err. */
 	void (*run)(struct blk_dev *d, struct blk_io **ios, unsigned nr);
 
+	int (*check)(struct blk_dev *d, bool thorough);	/* leaves; optional, see blk_check() */
 	void (*close)(struct blk_dev *d);	/* frees d and what is inside, not d->lower */
 };
 

@@ -89,10 +89,16 @@ static void file_close(struct blk_dev *d)
 	free(f);
 }
 
+static int file_check_dev(struct blk_dev *d, bool thorough)
+{
+	return file_check(blk_file_of(d), thorough);
+}
+
 static const struct blk_ops file_ops = {
 	.name = "file",
 	.submit = file_submit,
 	.reap = file_reap,
+	.check = file_check_dev,
 	.close = file_close,
 };
 

@@ -48,6 +48,7 @@ int file_transfer(struct blk_file *f, int fd, const struct blk_io *io, struct fi
 /* READ or WRITE through an aligned buffer to direct_fd. */
 int file_bounce(struct blk_file *f, const struct blk_io *io);
 int file_sync(struct blk_file *f);
+int file_check(struct blk_file *f, bool thorough);	/* as blk_check() */
 int file_discard(struct blk_file *f, const struct blk_io *io);
 int file_zero(struct blk_file *f, const struct blk_io *io);
 /* Says once, twice, four times ... a device that io failed; returns err. at is the byte where. */

@@ -287,3 +287,18 @@ int file_zero(struct blk_file *f, const struct blk_io *io)
 		err = file_sync(f);
 	return err;
 }
+
+int file_check(struct blk_file *f, bool thorough)
+{
+	struct stat st;
+
+	if (f->is_block)
+		return 0;
+	if (fstat(f->fd, &st) < 0)
+		return -errno;
+	if ((uint64_t)st.st_size >> SECT_SHIFT < f->dev.nr_sects)
+		return -ENODATA;
+	if (thorough && !st.st_nlink)
+		return -ENOENT;
+	return thorough && !(st.st_mode & 0444) ? -EACCES : 0;
+}

@@ -139,3 +139,34 @@ void parity_recover(unsigned nr_data, unsigned nr_lost, const unsigned *lost, bo
 	else
 		recover_two(nr_data, lost[0], lost[1], coefs);
 }
+
+/* An error d in data chunk e makes the differences d and 2^e d, in P alone d and 0, in Q alone 0 and d. */
+int parity_locate(size_t len_bytes, unsigned nr_data, const uint8_t *p_diff, const uint8_t *q_diff)
+{
+	int where = -ENOENT;
+	uint8_t power = 0;
+	size_t at = 0;
+
+	while (at < len_bytes && !p_diff[at] && !q_diff[at])
+		at++;
+	if (at == len_bytes)
+		return -ENOENT;
+	if (!q_diff[at])
+		where = PARITY_AT_P;
+	else if (!p_diff[at])
+		where = PARITY_AT_Q;
+	for (unsigned e = 0; where < 0 && e < nr_data; e++) {
+		power = parity_power(e);
+		if (gf_mul(power, p_diff[at]) == q_diff[at])
+			where = (int)e;
+	}
+	for (; where >= 0 && at < len_bytes; at++) {
+		bool fits = where == PARITY_AT_P ? !q_diff[at]
+			    : where == PARITY_AT_Q ? !p_diff[at]
+						   : gf_mul(power, p_diff[at]) == q_diff[at];
+
+		if (!fits)
+			return -ENOENT;
+	}
+	return where;
+}

@@ -44,4 +44,11 @@ uint8_t parity_power(unsigned e);
  */
 void parity_recover(unsigned nr_data, unsigned nr_lost, const unsigned *lost, bool have_p, uint8_t *coefs);
 
+/*
+ * Which single source explains the difference between P and Q as read and as computed:
+ * e of a data chunk, PARITY_AT_P or PARITY_AT_Q; -ENOENT: none does alone.
+ */
+enum { PARITY_AT_P = RAID_MAX_DATA_DISKS, PARITY_AT_Q };
+int parity_locate(size_t len_bytes, unsigned nr_data, const uint8_t *p_diff, const uint8_t *q_diff);
+
 #endif

@@ -22,7 +22,8 @@ static int compare_sects(const void *a, const void *b)
 static void run_sorted(struct raid *r, enum blk_op op, struct blk_io **ios, unsigned nr)
 {
 	struct raid_batch b = { .ios = ios, .nr = nr };
-	int err;
+	unsigned epoch;
+	int err, end_err;
 
 	for (unsigned i = 1; i < nr; i++)
 		if (ios[i - 1]->sect > ios[i]->sect) {
@@ -35,15 +36,18 @@ static void run_sorted(struct raid *r, enum blk_op op, struct blk_io **ios, unsi
 	}
 	for (unsigned i = 0; i < nr; i++)
 		b.flags |= ios[i]->flags & BLK_FUA;
-	err = raid_write_begin(r);
+	err = raid_write_begin(r, &epoch);
 	if (err) {
 		raid_batch_set(&b, err);
 		return;
 	}
-	r->level->write(r, &b);
-	err = raid_write_end(r);
-	if (err)
-		raid_batch_set(&b, err);
+	for (unsigned i = 0; unlikely(r->bitmap) && !err && i < nr; i++)
+		err = raid_bitmap_begin(r, epoch, ios[i]->sect, ios[i]->nr_sects);
+	if (!err)
+		r->level->write(r, &b);
+	end_err = raid_write_end(r, epoch);
+	if (err || end_err)
+		raid_batch_set(&b, err ? err : end_err);
 }
 
 /* The levels work in whole sectors of each iovec. */
@@ -130,13 +134,17 @@ static void run_kind(struct raid *r, enum blk_op op, struct blk_io **ios, unsign
 
 static int run_range(struct raid *r, const struct blk_io *io)
 {
-	int err = raid_write_begin(r), end_err;
+	unsigned epoch;
+	int err = raid_write_begin(r, &epoch), end_err;
 
 	if (err)
 		return err;
-	err = io->op == BLK_ZERO ? r->level->zero(r, io->sect, io->nr_sects, io->flags)
-				 : r->level->discard(r, io->sect, io->nr_sects);
-	end_err = raid_write_end(r);
+	if (r->bitmap)
+		err = raid_bitmap_begin(r, epoch, io->sect, io->nr_sects);
+	if (!err)
+		err = io->op == BLK_ZERO ? r->level->zero(r, io->sect, io->nr_sects, io->flags)
+					 : r->level->discard(r, io->sect, io->nr_sects);
+	end_err = raid_write_end(r, epoch);
 	return err ? err : end_err;
 }
 
@@ -212,7 +220,15 @@ int raid_free(struct raid *r)
 {
 	int err = 0;
 
+	raid_thread_stop(r);
+	raid_events_tell(r);
 	if (!r->read_only) {
+		if (r->level->redundant) {
+			os_mutex_lock(&r->admin);
+			if (raid_sync_is_unsaved(r))
+				raid_sync_save(r);
+			os_mutex_unlock(&r->admin);
+		}
 		err = run_flush(r);
 		if (!err)
 			err = raid_mark_clean(r);
@@ -233,6 +249,8 @@ void raid_release(struct raid *r)
 	raid_geom_fini(&r->geom);
 	blk_dev_fini(&r->dev);
 	raid_events_fini(r);
+	raid_sync_fini(r);
+	raid_bitmap_free(r->bitmap);
 	for (unsigned i = 0; r->members && i < r->nr_members; i++)
 		free(r->members[i]);
 	free(r->members);

@@ -20,5 +20,5 @@ const struct raid_level raid_level_1 = {
 	.can_run = one_is_there, .optimal_bytes = optimal_bytes,
 	.read = raid_read, .write = raid_copies_write, .zero = raid_copies_zero, .discard = raid_copies_discard,
 	.choose = raid_choose_nearest, .mend = raid_copies_mend,
-	.resync = raid_copies_resync, .resync_end = raid_copies_resync_end,
+	.sync = raid_copies_sync,
 };

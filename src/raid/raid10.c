@@ -40,5 +40,5 @@ const struct raid_level raid_level_10 = {
 	.can_run = every_chunk_is_there, .optimal_bytes = optimal_bytes,
 	.read = raid_read, .write = raid_copies_write, .zero = raid_copies_zero, .discard = raid_copies_discard,
 	.choose = choose, .mend = raid_copies_mend,
-	.resync = raid_copies_resync, .resync_end = raid_copies_resync_end,
+	.sync = raid_copies_sync,
 };

@@ -1,6 +1,6 @@
 /*
  * raid456.c: RAID 4, 5 and 6 beside plain reads and writes: ranges of zeroes, mending,
- * resync, and the descriptors.
+ * and the descriptors.
  */
 #include "raid/parity.h"
 #include "raid/raid_levels.h"
@@ -122,7 +122,7 @@ static int raid456_discard(struct raid *r, sect_t sect, uint64_t nr_sects)
 	return zero_stripes(r, first << g->chunk_shift, (end - first) << g->chunk_shift, 0);
 }
 
-/* ---- mending and resync ---------------------------------------------------------------- */
+/* ---- mending ---------------------------------------------------------------- */
 
 static int mend_from_stripe(struct raid *r, const struct raid_stripe_map *m, unsigned dd, sect_t member_sect,
 			    uint32_t nr_sects, void *buf)
@@ -165,65 +165,6 @@ static int raid456_mend(struct raid *r, sect_t sect, uint32_t nr_sects, void *bu
 	return err;
 }
 
-/* Computes the parities of rows from their data and writes the ones that differ. */
-static int resync_rows(struct raid *r, struct raid_arena *arena, const struct raid_stripe_map *m, sect_t member_sect,
-		       uint32_t nr_sects, uint64_t *nr_changed)
-{
-	const struct raid_geom *g = &r->geom;
-	size_t len = (size_t)nr_sects << SECT_SHIFT;
-	void **bufs = raid_stripe_bufs(arena, g, nr_sects);
-	void *parity[2] = { raid_arena_get(arena, len), g->nr_parity == 2 ? raid_arena_get(arena, len) : NULL };
-	void *data[RAID_MAX_DATA_DISKS];
-	int err;
-
-	if (!bufs || !parity[0] || (g->nr_parity == 2 && !parity[1]))
-		return -ENOMEM;
-	err = raid_stripe_fill(r, m, member_sect, nr_sects, bufs);
-	if (err)
-		return err;
-	for (unsigned e = 0; e < g->nr_data; e++)
-		data[e] = bufs[raid_stripe_dd(g, m, e)];
-	parity_gen(len, g->nr_data, data, parity[0], parity[1]);
-	for (unsigned i = 0; i < g->nr_parity; i++) {
-		unsigned slot = raid_stripe_slot(g, m, g->nr_data + i);
-
-		if (!raid_can_write(r, slot) || !memcmp(parity[i], bufs[g->nr_data + i], len))
-			continue;
-		*nr_changed += nr_sects;
-		raid_slot_write(r, slot, member_sect, parity[i], len);
-	}
-	return atomic_load(&r->failed) ? -EIO : 0;
-}
-
-/* Rows at once: enough to be sequential, little enough to stay in the processor's cache. */
-enum { RESYNC_SECTS = 256 };
-
-static int raid456_resync(struct raid *r, uint64_t *pos, uint64_t *nr_changed)
-{
-	const struct raid_geom *g = &r->geom;
-	uint32_t row = (uint32_t)(*pos & (g->chunk_sects - 1));
-	uint32_t nr = MIN(g->chunk_sects - row, (uint32_t)RESYNC_SECTS);
-	struct raid_lock_set locks = { 0 };
-	struct raid_stripe_map m;
-	struct raid_arena arena;
-	int err;
-
-	raid_map_stripe(g, *pos >> g->chunk_shift, &m);
-	raid_arena_init(&arena, r->alloc);
-	raid_lock_add(r, &locks, *pos, nr);
-	raid_lock(r, &locks, true);
-	err = resync_rows(r, &arena, &m, *pos, nr, nr_changed);
-	raid_unlock(r, &locks);
-	raid_arena_fini(&arena);
-	*pos += nr;
-	return err;
-}
-
-static uint64_t raid456_resync_end(const struct raid_geom *g)
-{
-	return g->member_sects;
-}
-
 #define RAID456_LEVEL(nr, least)								\
 const struct raid_level raid_level_##nr = {							\
 	.level = RAID_##nr, .name = "raid" #nr, .min_disks = least,				\
@@ -231,7 +172,7 @@ const struct raid_level raid_level_##nr = {							\
 	.can_run = parities_suffice, .optimal_bytes = optimal_bytes,				\
 	.read = raid456_read, .write = raid456_write,						\
 	.zero = raid456_zero, .discard = raid456_discard, .mend = raid456_mend,			\
-	.resync = raid456_resync, .resync_end = raid456_resync_end,				\
+	.sync = raid456_sync,									\
 }
 
 RAID456_LEVEL(4, 2);

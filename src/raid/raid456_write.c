@@ -7,7 +7,8 @@
  *	parity	from the caller's memory and what was read
  *	write	data and parity to all members, in one batch
  *
- * S6  Parity on the disks agrees with the data whenever the stripe is not locked.
+ * S6  Parity on the disks agrees with the data whenever the stripe is not locked; before
+ *     a stripe is resynchronised that holds for the rows that were written since.
  * S7  A member whose write failed is faulty in the others' superblocks before the
  *     batch gets its results; beyond the tolerance raid_write_end() says -EIO.
  */
@@ -23,7 +24,7 @@ static enum raid_plan band_plan(const struct raid_geom *g, const struct raid_str
 	uint64_t all = g->nr_data == 64 ? UINT64_MAX : (UINT64_C(1) << g->nr_data) - 1;
 	unsigned nr_covered = (unsigned)__builtin_popcountll(band->covered);
 	unsigned read_others = g->nr_data - nr_covered, read_old = nr_covered;
-	bool can_others = !(st->lost & ~band->covered), can_old = !(st->lost & band->covered);
+	bool can_others = !(st->lost & ~band->covered), can_old = !(st->lost & band->covered) && !st->unsynced;
 
 	if (band->covered == all)
 		return PLAN_WHOLE;

@@ -49,6 +49,7 @@ static int load_members(struct assembly *a, struct blk_dev **devs, unsigned nr)
 		}
 		m->data_offset = m->sb.info.data_offset;
 		atomic_init(&m->write_mostly, m->sb.info.write_mostly);
+		r->has_images |= blk_can_check(devs[i]);
 		if (!a->ref || m->sb.info.events > a->ref->sb.info.events)
 			a->ref = m;
 	}
@@ -161,8 +162,6 @@ static const char *left_out_because(const struct assembly *a, const struct raid_
 {
 	const struct raid_info *info = &m->sb.info;
 
-	if (info->feature_map & MD_FEATURE_REPLACEMENT)
-		return "it was to replace another member";
 	if (role == RAID_ROLE_JOURNAL)
 		return "it is a journal";
 	if (role == RAID_ROLE_FAULTY)
@@ -177,23 +176,74 @@ static const char *left_out_because(const struct assembly *a, const struct raid_
 static int take_slot(struct assembly *a, struct raid_member *m, int role)
 {
 	struct raid *r = a->r;
+	bool is_replacement = m->sb.info.feature_map & MD_FEATURE_REPLACEMENT;
+	_Atomic(struct raid_member *) *slots = is_replacement ? r->repls : r->slots;
 
 	if ((unsigned)role >= a->ref->sb.info.nr_disks) {
 		log_error("%s: slot %d of an array of %u", name_of(m), role, a->ref->sb.info.nr_disks);
 		return -EUCLEAN;
 	}
-	if (r->slots[role]) {
-		struct raid_member *other = r->slots[role];
+	if (slots[role]) {
+		struct raid_member *other = slots[role];
 
 		log_error("%s and %s both have slot %d", name_of(other), name_of(m), role);
 		return -EINVAL;
 	}
-	r->slots[role] = m;
+	slots[role] = m;
 	m->slot = role;
+	m->by_bitmap = m->sb.info.feature_map & MD_FEATURE_RECOVERY_BITMAP;
+	atomic_store(&m->is_replacement, is_replacement);
 	atomic_store(&m->recovered, m->sb.info.recovery_sect);
 	m->recovered_safe = m->sb.info.recovery_sect;
-	atomic_store(&m->state, m->sb.info.recovery_sect == MD_SECT_MAX ? RAID_IN_SYNC : RAID_REBUILDING);
+	/* A replacement that is full takes its slot with the first step. */
+	atomic_store(&m->state, m->sb.info.recovery_sect == MD_SECT_MAX && !is_replacement ? RAID_IN_SYNC
+											     : RAID_REBUILDING);
 	return 0;
+}
+
+/* A replacement whose slot has no other member is the slot's member. */
+static void settle_replacements(struct raid *r)
+{
+	for (unsigned slot = 0; slot < RAID_MAX_MEMBERS; slot++) {
+		struct raid_member *m = r->repls[slot];
+
+		if (!m || r->slots[slot])
+			continue;
+		r->slots[slot] = m;
+		r->repls[slot] = NULL;
+		atomic_store(&m->is_replacement, false);
+		if (m->sb.info.recovery_sect == MD_SECT_MAX)
+			atomic_store(&m->state, RAID_IN_SYNC);
+	}
+}
+
+/*
+ * Both were written to since they parted: the freshest no longer knows this one, and it
+ * knows none of those that the freshest has. What one half has, the other lacks.
+ */
+static int check_split(const struct assembly *a, const struct raid_member *m, int role)
+{
+	const struct raid *r = a->r;
+	unsigned nr = 0;
+
+	if (role >= 0 || m->sb.info.role < 0 || !raid_level_find(a->ref->sb.info.level)->redundant)
+		return 0;
+	for (unsigned i = 0; i < r->nr_members; i++) {
+		const struct raid_member *other = r->members[i];
+		unsigned dev_nr = (unsigned)other->sb.info.dev_nr;
+
+		if (other->sb.info.events + 1 < a->ref->sb.info.events || raid_sb_role(&a->ref->sb, dev_nr) < 0)
+			continue;
+		if (raid_sb_role(&m->sb, dev_nr) >= 0)
+			return 0;
+		nr++;
+	}
+	if (!nr)
+		return 0;
+	log_error("%s and %s were both written to since they parted (events %" PRIu64 " and %" PRIu64
+		  "), neither knows the other any more: choose one half and leave the other out", name_of(a->ref),
+		  name_of(m), a->ref->sb.info.events, m->sb.info.events);
+	return -EINVAL;
 }
 
 static int place_members(struct assembly *a)
@@ -204,7 +254,10 @@ static int place_members(struct assembly *a)
 		struct raid_member *m = r->members[i];
 		int role = raid_sb_role(&a->ref->sb, (unsigned)m->sb.info.dev_nr);
 		const char *why = left_out_because(a, m, role);
-		int err;
+		int err = check_split(a, m, role);
+
+		if (err)
+			return err;
 
 		if (why) {
 			log_warn("%s: left out: %s (events %" PRIu64 ", the array has %" PRIu64 ")", name_of(m), why,
@@ -222,6 +275,7 @@ static int place_members(struct assembly *a)
 		if (err)
 			return err;
 	}
+	settle_replacements(r);
 	return 0;
 }
 
@@ -231,6 +285,8 @@ static int roles_init(struct assembly *a)
 	struct raid *r = a->r;
 
 	r->nr_devs = a->ref->sb.max_devs;
+	if (a->ref->sb.info.metadata == RAID_META_090)
+		r->nr_devs = MD_090_MAX_DEVS;
 	for (unsigned i = 0; i < r->nr_members; i++)
 		r->nr_devs = MAX(r->nr_devs, (unsigned)r->members[i]->sb.info.dev_nr + 1);
 	r->roles = calloc(r->nr_devs, sizeof(*r->roles));
@@ -312,6 +368,7 @@ static int check_state(struct assembly *a)
 
 	r->events = info->events;
 	r->resync_sect = dirty ? info->resync_sect : MD_SECT_MAX;
+	atomic_init(&r->resync_pos, r->resync_sect);
 	r->sb_active = dirty;
 	atomic_init(&r->active, dirty);
 	if (degraded && a->opts->no_degraded) {
@@ -321,26 +378,32 @@ static int check_state(struct assembly *a)
 	if (degraded && !r->read_only && a->opts->write_degraded &&
 	    !a->opts->write_degraded(a->opts->degraded_arg, blk_name(&r->dev)))
 		r->read_only = r->dev.read_only = true;
-	if (dirty && degraded && r->geom.nr_parity && !r->read_only && !a->opts->force) {
-		log_error("array %s was not stopped cleanly and is degraded: what its missing member had cannot be told for "
-			  "sure where writes were under way; assemble it read-only or with force", blk_name(&r->dev));
-		return -EUCLEAN;
-	}
 	return 0;
 }
 
-static int check_bitmaps(const struct raid *r)
+/* Once the bitmap is known. */
+static int check_certainty(const struct assembly *a)
 {
-	for (unsigned i = 0; !r->read_only && i < r->nr_members; i++) {
-		const struct raid_member *m = r->members[i];
-		int err = 0;
+	const struct raid *r = a->r;
+	uint64_t end = raid_sync_end(r, RAID_RESYNC), nr_sects = end - MIN(r->resync_sect, end);
+	struct raid_status st = { .has_bitmap = false };
+	char where[96];
 
-		if (m->sb.bitmap_offset && atomic_load(&m->state) != RAID_FAULTY)
-			err = raid_bitmap_check(m);
-		if (err)
-			return err;
-	}
-	return 0;
+	if (r->resync_sect == MD_SECT_MAX || !r->geom.nr_parity || r->read_only || a->opts->force ||
+	    !raid_is_degraded(r))
+		return 0;
+	raid_bitmap_status(r, &st);
+	if (st.has_bitmap && !st.bitmap_dirty)
+		return 0;
+	if (st.has_bitmap)
+		snprintf(where, sizeof(where), "%" PRIu64 " of %" PRIu64 " regions of %" PRIu32 " KiB", st.bitmap_dirty,
+			 st.bitmap_bits, st.bitmap_chunk_bytes / 1024);
+	else
+		snprintf(where, sizeof(where), "%" PRIu64 " stripes, all there are without a bitmap,",
+			 nr_sects >> r->geom.chunk_shift);
+	log_error("array %s was not stopped cleanly and is degraded: what its missing member had in %s cannot be told for "
+		  "sure where writes were under way; assemble it read-only or with force", blk_name(&r->dev), where);
+	return -EUCLEAN;
 }
 
 static void tell(const struct assembly *a)
@@ -420,18 +483,21 @@ static int assemble(struct assembly *a, struct blk_dev **devs, unsigned nr)
 	if (!err)
 		err = check_state(a);
 	if (!err)
-		err = check_bitmaps(r);
+		err = raid_bitmap_load(r);
+	if (!err)
+		err = check_certainty(a);
 	if (err)
 		return err;
+	raid_sync_init(r);
 	r->dev.nr_sects = r->geom.array_sects;
 	blk_set_optimal_bytes(&r->dev, r->level->optimal_bytes(&r->geom));
 	raid_regions_shift(r);
 	tell(a);
-	if (r->resync_sect != MD_SECT_MAX && r->read_only)
-		log_warn("array %s was not stopped cleanly; being read-only it is not resynchronised", blk_name(&r->dev));
-	if (r->resync_sect != MD_SECT_MAX && !r->read_only)
-		err = raid_resync(r);
-	return err;
+	if (r->resync_sect == MD_SECT_MAX)
+		return 0;
+	log_warn("array %s was not stopped cleanly%s", blk_name(&r->dev),
+		 r->read_only ? "; being read-only it is not resynchronised" : ": resynchronising");
+	return r->read_only || r->opts.work != RAID_WORK_AT_ONCE ? 0 : raid_action_run(r, RAID_RESYNC);
 }
 
 int raid_assemble(struct blk_dev **members, unsigned nr, const struct raid_open_opts *opts, struct raid **out)
@@ -452,6 +518,18 @@ int raid_assemble(struct blk_dev **members, unsigned nr, const struct raid_open_
 		raid_release(a.r);
 		return err;
 	}
+	if (raid_is_degraded(a.r)) {
+		os_mutex_lock(&a.r->lock);
+		raid_event_add(a.r, "DegradedArray", NULL, NULL);
+		os_mutex_unlock(&a.r->lock);
+	}
+	if (opts->work == RAID_WORK_THREAD && !a.r->read_only && a.r->level->redundant)
+		err = raid_thread_start(a.r);
+	if (err) {
+		raid_release(a.r);
+		return err;
+	}
 	*out = a.r;
+	raid_events_tell(a.r);
 	return 0;
 }

@@ -165,7 +165,7 @@ int raid_copies_discard(struct raid *r, sect_t sect, uint64_t nr_sects)
 	return range_run(r, BLK_DISCARD, 0, sect, nr_sects);
 }
 
-/* ---- mending and resync --------------------------------------------------------- */
+/* ---- mending --------------------------------------------------------- */
 
 /* Reads every readable copy, the first good one into buf. */
 static int mend_read(struct raid *r, const struct raid_place *places, uint32_t nr_sects, void *buf, bool *bad)
@@ -187,94 +187,29 @@ static int mend_read(struct raid *r, const struct raid_place *places, uint32_t n
 	return err;
 }
 
-int raid_copies_mend(struct raid *r, sect_t sect, uint32_t nr_sects, void *buf)
+int raid_copies_mend_locked(struct raid *r, sect_t sect, uint32_t nr_sects, void *buf)
 {
 	struct raid_place places[RAID_MAX_MEMBERS];
-	struct raid_lock_set locks = { 0 };
 	bool bad[RAID_MAX_MEMBERS];
 	uint64_t nr;
 	int err;
 
 	raid_map(&r->geom, sect, places, &nr);
-	raid_lock_add(r, &locks, sect, nr_sects);
-	raid_lock(r, &locks, true);
 	err = mend_read(r, places, nr_sects, buf, bad);
 	for (unsigned i = 0; !err && !r->read_only && i < r->geom.nr_copies; i++)
 		if (bad[i] && raid_can_read(r, places[i].slot, places[i].sect + nr_sects))
 			raid_slot_mend(r, places[i].slot, places[i].sect, buf, (size_t)nr_sects << SECT_SHIFT);
-	raid_unlock(r, &locks);
 	return err;
 }
 
-enum { RESYNC_SECTS = 256 };
-
-/* Reads all readable copies of a piece; returns how many there are, the first one's index in *good. */
-static unsigned resync_read(struct raid *r, struct raid_arena *arena, const struct raid_place *places, uint32_t nr,
-			    void **bufs, unsigned *good)
+int raid_copies_mend(struct raid *r, sect_t sect, uint32_t nr_sects, void *buf)
 {
-	struct blk_io ios[RAID_MAX_MEMBERS];
-	struct iovec iovs[RAID_MAX_MEMBERS];
-	unsigned of[RAID_MAX_MEMBERS], nr_ios = 0, nr_good = 0;
-
-	for (unsigned i = 0; i < r->geom.nr_copies; i++) {
-		struct raid_member *m = r->slots[places[i].slot];
-
-		bufs[i] = NULL;
-		if (!raid_can_read(r, places[i].slot, places[i].sect + nr))
-			continue;
-		iovs[nr_ios] = (struct iovec){ raid_arena_get(arena, (size_t)nr << SECT_SHIFT), (size_t)nr << SECT_SHIFT };
-		if (!iovs[nr_ios].iov_base)
-			return 0;
-		ios[nr_ios] = (struct blk_io){
-			.dev = m->dev, .op = BLK_READ, .sect = m->data_offset + places[i].sect,
-			.iov = &iovs[nr_ios], .nr_iov = 1 };
-		of[nr_ios++] = i;
-	}
-	blk_run(ios, nr_ios);
-	for (unsigned i = nr_ios; i-- > 0;) {
-		if (ios[i].err) {
-			raid_read_failed(r, r->slots[places[of[i]].slot], ios[i].sect, ios[i].err);
-			continue;
-		}
-		bufs[of[i]] = iovs[i].iov_base;
-		*good = of[i];
-		nr_good++;
-	}
-	return nr_good;
-}
-
-int raid_copies_resync(struct raid *r, uint64_t *pos, uint64_t *nr_changed)
-{
-	struct raid_place places[RAID_MAX_MEMBERS];
-	void *bufs[RAID_MAX_MEMBERS];
 	struct raid_lock_set locks = { 0 };
-	struct raid_arena arena;
-	unsigned good = 0;
-	uint64_t nr;
-	int err = 0;
+	int err;
 
-	raid_map(&r->geom, *pos, places, &nr);
-	nr = MIN(nr, r->geom.array_sects - *pos);
-	nr = MIN(nr, (uint64_t)RESYNC_SECTS);
-	raid_arena_init(&arena, r->alloc);
-	raid_lock_add(r, &locks, *pos, nr);
+	raid_lock_add(r, &locks, sect, nr_sects);
 	raid_lock(r, &locks, true);
-	if (!resync_read(r, &arena, places, (uint32_t)nr, bufs, &good))
-		err = -EIO;
-	for (unsigned i = 0; !err && i < r->geom.nr_copies; i++) {
-		if (i == good || !raid_can_write(r, places[i].slot) ||
-		    (bufs[i] && !memcmp(bufs[i], bufs[good], nr << SECT_SHIFT)))
-			continue;
-		raid_slot_write(r, places[i].slot, places[i].sect, bufs[good], nr << SECT_SHIFT);
-		*nr_changed += nr;
-	}
+	err = raid_copies_mend_locked(r, sect, nr_sects, buf);
 	raid_unlock(r, &locks);
-	raid_arena_fini(&arena);
-	*pos += nr;
 	return err;
-}
-
-uint64_t raid_copies_resync_end(const struct raid_geom *g)
-{
-	return g->array_sects;
 }

@@ -10,12 +10,17 @@
 #include "base/rng.h"
 #include "raid/raid_int.h"
 
+/* mdadm makes a bitmap of its own accord on members larger than 100 GiB. */
+#define BITMAP_FROM_SECTS (UINT64_C(100) << 21)
+
 struct plan {
 	struct raid_params p;		/* with the defaults filled in */
 	const struct raid_level *level;
 	struct blk_dev **members, **spares;
 	unsigned nr_devs;		/* slots and spares */
 	uint64_t size_sects;		/* in the superblock */
+	uint64_t sync_sects;		/* that a bitmap's bits stand for */
+	bool has_bitmap;
 	int16_t *roles;
 	bool *present;
 };
@@ -43,6 +48,26 @@ static sect_t data_offset_default(const struct raid_params *p, uint64_t dev_sect
 	while (headroom << 10 > dev_sects && headroom > (uint64_t)p->chunk_sects * 2)
 		headroom >>= 1;
 	return ALIGN_UP(12 * 2 + bitmap_space(dev_sects) + headroom, UINT64_C(1) << 11);
+}
+
+/* Where a bitmap lies from the superblock on, and how much room it has there. */
+static int32_t bitmap_place(const struct raid_params *p, uint64_t dev_sects, size_t *room_bytes)
+{
+	sect_t sb;
+
+	switch (p->metadata) {
+	case RAID_META_10:
+		*room_bytes = bitmap_space(dev_sects) << SECT_SHIFT;
+		return -(int32_t)bitmap_space(dev_sects);
+	case RAID_META_090:
+		*room_bytes = (size_t)60 << 10;
+		return MD_SB_BYTES / SECT_BYTES;
+	default:
+		raid_sb_place(p->metadata, dev_sects, &sb);
+		sb += MD_SB_BYTES / SECT_BYTES;
+		*room_bytes = p->data_offset > sb ? (size_t)MIN(p->data_offset - sb, UINT64_C(2048)) << SECT_SHIFT : 0;
+		return MD_SB_BYTES / SECT_BYTES;
+	}
 }
 
 /* Sectors for data on a device; 0: none. */
@@ -105,9 +130,9 @@ static int plan_check(struct plan *pl)
 		log_error("%s takes %u to %u devices, not %u", pl->level->name, pl->level->min_disks, max_devs, pl->nr_devs);
 		return -EINVAL;
 	}
-	if (p->bitmap == RAID_BITMAP_INTERNAL) {
-		log_error("making a write-intent bitmap is not supported yet");
-		return -EOPNOTSUPP;
+	if (p->bitmap == RAID_BITMAP_INTERNAL && !pl->level->redundant) {
+		log_error("%s has nothing to resynchronise, and no use for a bitmap", pl->level->name);
+		return -EINVAL;
 	}
 	for (unsigned i = 0; !pl->level->redundant && i < p->nr_disks; i++)
 		if (!pl->members[i]) {
@@ -152,6 +177,9 @@ static int plan_size(struct plan *pl)
 	if (err)
 		return err;
 	pl->size_sects = g.member_sects;
+	pl->sync_sects = g.nr_parity ? g.member_sects : g.array_sects;
+	pl->has_bitmap = p->bitmap == RAID_BITMAP_INTERNAL ||
+			 (p->bitmap == RAID_BITMAP_DEFAULT && pl->level->redundant && pl->size_sects > BITMAP_FROM_SECTS);
 	/* 0.90 has one size for all levels; nothing reads it where members differ. */
 	if (p->metadata == RAID_META_090 && !pl->level->redundant)
 		pl->size_sects = ALIGN_DOWN(smallest, unit);
@@ -190,19 +218,6 @@ static void device_uuid(const struct plan *pl, unsigned dev_nr, uint8_t out[16])
 	rng_fill(&rng, out + 8, 8);
 }
 
-/* Old superblocks elsewhere on the device would be found instead of ours, or beside it. */
-static int wipe_superblocks(struct blk_dev *d)
-{
-	static const enum raid_metadata all[] = { RAID_META_090, RAID_META_10, RAID_META_11, RAID_META_12 };
-	sect_t sect;
-	int err = 0;
-
-	for (unsigned i = 0; i < ARRAY_LEN(all) && !err; i++)
-		if (raid_sb_place(all[i], blk_nr_sects(d), &sect))
-			err = blk_zero(d, sect, MD_SB_BYTES / SECT_BYTES);
-	return err;
-}
-
 static void superblock_make(const struct plan *pl, unsigned dev_nr, uint64_t now_sec, struct raid_sb *sb)
 {
 	const struct raid_params *p = &pl->p;
@@ -211,7 +226,9 @@ static void superblock_make(const struct plan *pl, unsigned dev_nr, uint64_t now
 		.events = 1, .utime_sec = now_sec, .resync_sect = MD_SECT_MAX,
 		.nr_devs = pl->nr_devs, .roles = pl->roles, .present = pl->present };
 	struct raid_info *info = &sb->info;
+	size_t room_bytes;
 
+	memset(sb, 0, sizeof(*sb));
 	*info = (struct raid_info){
 		.metadata = p->metadata, .level = p->level, .layout = p->layout, .chunk_sects = p->chunk_sects,
 		.nr_disks = p->nr_disks, .ctime_sec = now_sec, .size_sects = pl->size_sects,
@@ -224,7 +241,10 @@ static void superblock_make(const struct plan *pl, unsigned dev_nr, uint64_t now
 	memcpy(info->name, p->name, sizeof(info->name));
 	device_uuid(pl, dev_nr, info->dev_uuid);
 	raid_sb_place(p->metadata, dev_sects, &info->super_offset);
-	sb->bitmap_offset = 0;
+	if (pl->has_bitmap) {
+		sb->bitmap_offset = bitmap_place(p, dev_sects, &room_bytes);
+		info->feature_map |= MD_FEATURE_BITMAP_OFFSET;
+	}
 	/* As many roles as fill the last sector of the superblock. */
 	sb->max_devs = p->metadata == RAID_META_090
 			       ? MD_090_MAX_DEVS
@@ -233,15 +253,25 @@ static void superblock_make(const struct plan *pl, unsigned dev_nr, uint64_t now
 	raid_sb_store(sb, &st, 0);
 }
 
+static int bitmap_write(const struct plan *pl, struct blk_dev *d, const struct raid_sb *sb)
+{
+	size_t room_bytes;
+
+	bitmap_place(&pl->p, blk_nr_sects(d), &room_bytes);
+	return raid_bitmap_create(d, sb, pl->sync_sects, room_bytes, pl->p.bitmap_chunk_bytes);
+}
+
 static int device_write(const struct plan *pl, unsigned dev_nr, uint64_t now_sec, bool zeroed)
 {
 	struct blk_dev *d = dev_of(pl, dev_nr);
 	struct raid_sb sb;
-	int err = wipe_superblocks(d);
+	int err = raid_wipe_superblocks(d);
 
 	superblock_make(pl, dev_nr, now_sec, &sb);
 	if (!err && !zeroed)
 		err = blk_zero(d, sb.info.data_offset, sb.info.data_sects);
+	if (!err && pl->has_bitmap)
+		err = bitmap_write(pl, d, &sb);
 	if (!err)
 		err = blk_write(d, sb.info.super_offset, sb.raw, MD_SB_BYTES);
 	if (!err)

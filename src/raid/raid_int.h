@@ -30,6 +30,7 @@
 struct raid_sb {
 	struct raid_info info;
 	int32_t bitmap_offset;		/* sectors from the superblock; 0: no bitmap */
+	bool is_replacement, by_bitmap;	/* as the member is, for raid_sb_store() */
 	unsigned max_devs;		/* roles it has room for */
 	uint8_t raw[MD_SB_BYTES];	/* as on disk, so that fields osfs does not know stay */
 };
@@ -52,6 +53,14 @@ int raid_sb_role(const struct raid_sb *sb, unsigned dev_nr);
 void raid_sb_store(struct raid_sb *sb, const struct raid_sb_state *st, uint64_t nr_corrected_reads);
 /* Where a superblock of this kind lies on a device; false when the device is too small for one. */
 bool raid_sb_place(enum raid_metadata metadata, uint64_t dev_sects, sect_t *sect);
+/*
+ * A superblock for one more device of the array that like belongs to. -ENOSPC: too
+ * small for one at all; data_sects says what room is left for data.
+ */
+MUST_CHECK int raid_sb_clone(const struct raid_sb *like, uint64_t dev_sects, int dev_nr, const uint8_t uuid[16],
+			     struct raid_sb *out);
+/* Old superblocks elsewhere on a device would be found instead of ours, or beside it. */
+MUST_CHECK int raid_wipe_superblocks(struct blk_dev *d);
 /* raw of a new array from sb->info and max_devs. */
 void raid_sb_new(struct raid_sb *sb);
 
@@ -60,6 +69,7 @@ int raid_sb1_load(const char *name, uint64_t dev_sects, sect_t at, struct raid_s
 int raid_sb1_role(const struct raid_sb *sb, unsigned dev_nr);
 void raid_sb1_store(struct raid_sb *sb, const struct raid_sb_state *st, uint64_t nr_corrected_reads);
 void raid_sb1_new(struct raid_sb *sb);
+void raid_sb1_clone(struct raid_sb *sb);	/* what of raw belongs to one device, from info */
 int raid_sb090_load(const char *name, uint64_t dev_sects, sect_t at, struct raid_sb *sb);
 int raid_sb090_role(const struct raid_sb *sb, unsigned dev_nr);
 void raid_sb090_store(struct raid_sb *sb, const struct raid_sb_state *st);
@@ -101,6 +111,32 @@ struct raid_member {
 
 struct raid_level;
 struct raid_batch;
+struct raid_bitmap;
+struct raid_thread;
+struct raid_sync_piece;
+
+/* raid_action.c: what runs beside requests. */
+enum { RAID_NR_MARKS = 11 };
+
+struct raid_sync {
+	enum raid_action action;	/* [lock] changes under [admin] too */
+	unsigned flags;			/* [admin] */
+	uint64_t from, end;		/* [admin] */
+	atomic_uint_fast64_t pos;
+	uint64_t saved_pos, saved_msec;	/* [admin] at the last checkpoint */
+	unsigned told_percent;		/* [admin] last RebuildNN */
+	unsigned nr_unsafe;		/* [admin] r->nr_unsafe when it began */
+	atomic_bool stuck;		/* it cannot go on until something changes */
+	enum raid_action last_scrub;	/* [lock] */
+	uint64_t nr_mismatch, nr_repaired;	/* [lock] sectors */
+	struct raid_place_found *places;	/* [lock] */
+	unsigned nr_places;		/* [lock] */
+	struct {
+		uint64_t msec, pos;
+	} marks[RAID_NR_MARKS];		/* [lock] some three seconds apart; the speed */
+	unsigned first_mark, nr_marks;	/* [lock] */
+	uint32_t speed_min_kib, speed_max_kib;	/* [lock] */
+};
 
 enum { RAID_NR_LOCKS = 256, RAID_DEFAULT_READ_ERRORS = 20 };
 
@@ -155,8 +191,14 @@ struct raid {
 	bool read_only;
 	struct raid_open_opts opts;	/* [const] */
 
+	struct raid_sync sync;
+	struct raid_bitmap *bitmap;	/* [const] NULL: none */
+	atomic_uint_fast64_t resync_pos;	/* in units of RESYNC: redundancy above may not agree; UINT64_MAX */
+
 	os_mutex admin;			/* RANK_RAID_ADMIN: members come and go, pieces of actions; one at a time */
+	atomic_uint nr_admins_waiting;
 	struct raid_gate gate;
+	struct raid_thread *thread;	/* [const] NULL: none */
 
 	os_rwlock region_locks[RAID_NR_LOCKS];	/* RANK_STRIPE, key: index */
 	unsigned region_shift;		/* member sectors (parity) or volume sectors a region has, log2 */
@@ -165,15 +207,20 @@ struct raid {
 	atomic_bool failed;		/* beyond the level's tolerance: no more writes */
 	atomic_bool updating;		/* states have changed that superblocks do not say yet (S7) */
 	atomic_uint_fast64_t nr_writes;	/* ever begun */
-	atomic_uint nr_writers;		/* under way */
+	atomic_uint epoch;		/* 0 or 1: writers that begin count themselves there; changes under [lock] */
+	atomic_uint nr_writers[2];	/* under way, by epoch */
 
 	struct raid_events *events_waiting;	/* [lock] NULL: none yet */
 
 	os_mutex lock;			/* RANK_RAID */
 	uint64_t events;		/* [lock] */
 	bool sb_active;			/* [lock] what superblocks say; active is what writers may take for granted */
-	uint64_t resync_sect;		/* [lock] UINT64_MAX: in sync apart from writes under way */
+	uint64_t resync_sect;		/* [lock] what superblocks say of resync_pos once clean */
+	unsigned nr_unsafe;		/* [lock] writes that failed on members that could not be dropped */
 	uint64_t nr_writes_seen;	/* [lock] by the last raid_idle() */
+	unsigned nr_idles;		/* [lock] */
+	atomic_bool is_slow;		/* a batch took longer than the limit */
+	bool has_images;		/* [gate] members that raid_watch_members() can say something about */
 	struct blk_io *sb_ios;		/* [lock] one a member */
 	struct iovec *sb_iovs;		/* [lock] */
 	int16_t *roles;			/* [lock] by device number */
@@ -209,10 +256,25 @@ struct raid_level {
 	 * them where they could not be read. Up to RAID_MEND_SECTS within one chunk.
 	 */
 	int (*mend)(struct raid *r, sect_t sect, uint32_t nr_sects, void *buf);
-	/* Make redundancy agree from *pos on for a piece; moves *pos. In units of resync_end(). */
-	int (*resync)(struct raid *r, uint64_t *pos, uint64_t *nr_changed);
-	uint64_t (*resync_end)(const struct raid_geom *g);
+	/*
+	 * A piece of background work. RECOVER counts member sectors; the others count what
+	 * bitmaps and region locks do: member sectors on levels with parity, else volume sectors.
+	 */
+	int (*sync)(struct raid *r, struct raid_sync_piece *p);
 };
+
+struct raid_sync_piece {
+	enum raid_action action;
+	bool rewrite;			/* RAID_SCRUB_REWRITE */
+	uint64_t pos, end;		/* in: from where, at most to where; out: end is how far it came */
+	uint64_t nr_changed;		/* out: sectors rewritten */
+};
+
+/* Of an action on this array, in its units. */
+static inline uint64_t raid_sync_end(const struct raid *r, enum raid_action a)
+{
+	return a == RAID_RECOVER || r->geom.nr_parity ? r->geom.member_sects : r->geom.array_sects;
+}
 
 enum { RAID_MEND_SECTS = 8 };
 
@@ -272,10 +334,12 @@ MUST_CHECK int raid_sb_update_locked(struct raid *r);
  * Between these the array is active. No result is given out before the end (S7).
  * -EIO: it has failed; what was written meanwhile cannot be relied on either.
  */
-MUST_CHECK int raid_write_begin(struct raid *r);
-MUST_CHECK int raid_write_end(struct raid *r);
+MUST_CHECK int raid_write_begin(struct raid *r, unsigned *epoch);
+MUST_CHECK int raid_write_end(struct raid *r, unsigned epoch);
 /* Superblocks clean when no write is under way; flushes first. */
 int raid_mark_clean(struct raid *r);
+/* Every member that takes writes. Error: one failed that could not be dropped. [lock] */
+MUST_CHECK int raid_flush_locked(struct raid *r);
 
 /*
  * Sets a member faulty, with all that follows: superblocks, event, the copy that was
@@ -286,6 +350,17 @@ bool raid_member_fail_locked(struct raid *r, struct raid_member *m, const char *
 /* Whether the array would run without the slot. */
 bool raid_can_lose(const struct raid *r, unsigned slot);
 
+/* For what counts over time: a member that the array cannot do without is kept, whatever the level. */
+void raid_member_over_limit(struct raid *r, struct raid_member *m, const char *log, const char *why);
+/* Counts one more; true when it is one too many. [lock] */
+bool raid_tally_add(struct raid_tally *t, unsigned most);
+
+/*
+ * raid_watch.c: members whose images are not what they were are set faulty; thorough: also
+ * what need not be looked at before every write. -EIO: one that the array cannot lose. In the gate.
+ */
+int raid_watch_members(struct raid *r, bool thorough);
+
 /* raid_event.c: told later, with no lock held. member may be NULL, detail too; both are copied. [lock] */
 void raid_event_add(struct raid *r, const char *name, const struct raid_member *member, const char *detail);
 void raid_events_tell(struct raid *r);
@@ -293,13 +368,81 @@ void raid_events_fini(struct raid *r);
 
 /* raid_bitmap.c ---------------------------------------------------------------- */
 
-/* -EUCLEAN, -EOPNOTSUPP after a message when the member's bitmap is one osfs cannot keep. */
-MUST_CHECK int raid_bitmap_check(const struct raid_member *m);
-/* All bits set (dirty) or cleared, with the events, where the member has a bitmap. */
-MUST_CHECK int raid_bitmap_mark(const struct raid_member *m, bool dirty, uint64_t events);
+/*
+ * Reads it from the members, at assembly: none, one, or the union of all. -EUCLEAN,
+ * -EOPNOTSUPP after a message when it is one that osfs cannot keep.
+ */
+MUST_CHECK int raid_bitmap_load(struct raid *r);
+void raid_bitmap_free(struct raid_bitmap *b);
+/* Before the superblocks, so that a bitmap never looks older than the array. [lock] */
+void raid_bitmap_head_write(struct raid *r);
+/* All of it to a member that begins to be filled. [gate, lock] */
+void raid_bitmap_copy(struct raid *r, const struct raid_member *m);
+/* A writer of the epoch is going to write this range of the volume (S12). */
+MUST_CHECK int raid_bitmap_begin(struct raid *r, unsigned epoch, sect_t sect, uint64_t nr_sects);
+/* Now and then: clears bits of regions that have come to rest (S13). */
+MUST_CHECK int raid_bitmap_sweep(struct raid *r);
+/* No writer is there, all was flushed: clears all bits, if the array is whole. [lock] */
+MUST_CHECK int raid_bitmap_clean(struct raid *r);
+/*
+ * In units of RESYNC: how far from sect on, at most to end, regions are alike; *dirty:
+ * they may not be in sync. Without a bitmap all are dirty.
+ */
+uint64_t raid_bitmap_stretch(struct raid *r, sect_t sect, uint64_t end, bool *dirty);
+uint64_t raid_bitmap_events_cleared(struct raid *r);
+uint64_t raid_bitmap_nr_dirty(const struct raid *r);	/* [lock], or before the array is used */
+void raid_bitmap_status(const struct raid *r, struct raid_status *out);	/* [lock] */
+bool raid_bitmap_fits(const struct raid_sb *sb, uint64_t dev_sects, size_t len_bytes);
+/* An empty one on a member of a new array; chunk_bytes 0: chosen. -ENOSPC after a message. */
+MUST_CHECK int raid_bitmap_create(struct blk_dev *d, const struct raid_sb *sb, uint64_t sync_sects, size_t room_bytes,
+				  uint32_t chunk_bytes);
 
-/* raid_resync.c: from r->resync_sect to the end; then the array is in sync. */
-MUST_CHECK int raid_resync(struct raid *r);
+/* raid_action.c ----------------------------------------------------------------- */
+
+void raid_sync_init(struct raid *r);
+void raid_sync_fini(struct raid *r);
+/* An action from where it has come to to its end, before the array is handed out. */
+MUST_CHECK int raid_action_run(struct raid *r, enum raid_action a);
+/* What has been done so far is made durable and noted in the superblocks. [admin] */
+void raid_sync_save(struct raid *r);
+bool raid_sync_is_unsaved(const struct raid *r);	/* [admin] */
+/* Found by a check or repair, in volume sectors; neighbours become one place. */
+void raid_place_add(struct raid *r, sect_t sect, uint64_t nr_sects, int slot, bool repaired);
+/* nr mismatching sectors of redundancy, of which nr_repaired were rewritten. */
+void raid_mismatch_add(struct raid *r, uint64_t nr_sects, uint64_t nr_repaired);
+void raid_status_sync(struct raid *r, struct raid_status *out);	/* [lock] */
+
+static inline void raid_admin_lock(struct raid *r)
+{
+	atomic_fetch_add(&r->nr_admins_waiting, 1);
+	os_mutex_lock(&r->admin);
+	atomic_fetch_sub(&r->nr_admins_waiting, 1);
+}
+
+/* raid_thread.c: all three do nothing without a thread. */
+MUST_CHECK int raid_thread_start(struct raid *r);
+void raid_thread_stop(struct raid *r);
+void raid_thread_kick(struct raid *r);
+
+/* raid_member.c ----------------------------------------------------------------- */
+
+/* Who is filled at a place of a recovery. */
+struct raid_targets {
+	unsigned nr;
+	bool by_bitmap;			/* all of them lack only what the bitmap names */
+	bool only_copies;		/* all of them are copied from their slots' members */
+	struct raid_member *members[RAID_MAX_MEMBERS];
+};
+
+/* *end is brought down to where the set changes. In the gate. */
+void raid_targets_get(struct raid *r, sect_t pos, uint64_t *end, struct raid_targets *t);
+/* Those that still take part are in sync below pos. */
+void raid_targets_advance(const struct raid_targets *t, sect_t pos);
+
+/* raid_member.c: spares take the slots that need one; true: there is something to recover. [admin] */
+bool raid_spares_start(struct raid *r);
+/* Members that are recovered become in sync. [admin] */
+MUST_CHECK int raid_recovered(struct raid *r);
 
 /* raid_lock.c ------------------------------------------------------------------ */
 

@@ -2,6 +2,7 @@
 #include "raid/raid_io.h"
 
 #include <assert.h>
+#include <time.h>
 
 /* Volume sector behind the last request that adjoins the one before it, from io on. */
 static sect_t stretch_end(const struct raid_batch *b, unsigned io)
@@ -191,6 +192,18 @@ void raid_run_add_buf(struct raid_run *run, unsigned slot, enum blk_op op, unsig
 	raid_run_add(run, slot, op, flags, member_sect, nr_sects, iov, 1, tag);
 }
 
+static void run_timed(struct raid_run *run, unsigned nr)
+{
+	struct timespec from, to;
+
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	blk_run(run->ios, nr);
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	if ((uint64_t)(to.tv_sec - from.tv_sec) * 1000 + (uint64_t)((to.tv_nsec - from.tv_nsec) / 1000000) >
+	    run->r->opts.slow_msec)
+		atomic_store(&run->r->is_slow, true);
+}
+
 void raid_run_go(struct raid_run *run)
 {
 	unsigned nr = run->nr_ios;
@@ -198,7 +211,10 @@ void raid_run_go(struct raid_run *run)
 	run->nr_ios = 0;
 	if (!nr)
 		return;
-	blk_run(run->ios, nr);
+	if (unlikely(run->r->opts.slow_msec))
+		run_timed(run, nr);
+	else
+		blk_run(run->ios, nr);
 	for (unsigned i = 0; i < nr; i++) {
 		struct blk_io *io = &run->ios[i];
 

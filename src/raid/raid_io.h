@@ -127,8 +127,11 @@ const struct raid_place *raid_choose_lowest(struct raid *r, const struct raid_pl
 void raid_copies_write(struct raid *r, struct raid_batch *b);
 int raid_copies_zero(struct raid *r, sect_t sect, uint64_t nr_sects, unsigned flags);
 int raid_copies_discard(struct raid *r, sect_t sect, uint64_t nr_sects);
+/* The region is locked exclusively. */
+int raid_copies_mend_locked(struct raid *r, sect_t sect, uint32_t nr_sects, void *buf);
 int raid_copies_mend(struct raid *r, sect_t sect, uint32_t nr_sects, void *buf);
-int raid_copies_resync(struct raid *r, uint64_t *pos, uint64_t *nr_changed);
-uint64_t raid_copies_resync_end(const struct raid_geom *g);
+
+/* raid_copies_sync.c */
+int raid_copies_sync(struct raid *r, struct raid_sync_piece *p);
 
 #endif

@@ -47,6 +47,12 @@ void raid_mend_pieces(struct raid_run *run, const struct raid_batch *b)
 			mend_piece(run->r, b, &run->pieces[i]);
 }
 
+/* Copies may differ before they are resynchronised: all readers get the one that will count. */
+static bool is_unsynced(const struct raid *r, const struct raid_piece *p)
+{
+	return p->sect + p->nr_sects > atomic_load_explicit(&r->resync_pos, memory_order_relaxed);
+}
+
 static const struct raid_place *choose_first(struct raid *r, const struct raid_place *places, uint64_t nr_sects)
 {
 	for (unsigned i = 0; i < r->geom.nr_copies; i++)
@@ -158,8 +164,8 @@ void raid_read(struct raid *r, struct raid_batch *b)
 			continue;
 		}
 		p = &run->pieces[run->nr_pieces - 1];
-		place = r->level->choose ? r->level->choose(r, places, p->nr_sects)
-					 : choose_first(r, places, p->nr_sects);
+		place = r->level->choose && likely(!is_unsynced(r, p)) ? r->level->choose(r, places, p->nr_sects)
+									: choose_first(r, places, p->nr_sects);
 		if (place)
 			read_add(run, place, p);
 		else

@@ -76,6 +76,43 @@ void raid_sb_new(struct raid_sb *sb)
 		raid_sb1_new(sb);
 }
 
+int raid_wipe_superblocks(struct blk_dev *d)
+{
+	static const enum raid_metadata all[] = { RAID_META_090, RAID_META_10, RAID_META_11, RAID_META_12 };
+	sect_t sect;
+	int err = 0;
+
+	for (unsigned i = 0; i < ARRAY_LEN(all) && !err; i++)
+		if (raid_sb_place(all[i], blk_nr_sects(d), &sect))
+			err = blk_zero(d, sect, MD_SB_BYTES / SECT_BYTES);
+	return err;
+}
+
+int raid_sb_clone(const struct raid_sb *like, uint64_t dev_sects, int dev_nr, const uint8_t uuid[16],
+		  struct raid_sb *out)
+{
+	struct raid_info *info = &out->info;
+	sect_t end = dev_sects;
+
+	*out = *like;
+	out->is_replacement = out->by_bitmap = false;
+	if (!raid_sb_place(info->metadata, dev_sects, &info->super_offset))
+		return -ENOSPC;
+	/* Metadata at the end bounds the data, and so does a bitmap before it. */
+	if (info->metadata == RAID_META_090 || info->metadata == RAID_META_10)
+		end = info->super_offset + (sect_t)(int64_t)MIN(out->bitmap_offset, 0);
+	info->data_sects = end > info->data_offset ? end - info->data_offset : 0;
+	info->dev_nr = dev_nr;
+	info->role = RAID_ROLE_SPARE;
+	info->recovery_sect = MD_SECT_MAX;
+	info->write_mostly = false;
+	info->feature_map &= ~(uint32_t)(MD_FEATURE_REPLACEMENT | MD_FEATURE_RECOVERY_OFFSET | MD_FEATURE_RECOVERY_BITMAP);
+	memcpy(info->dev_uuid, uuid, sizeof(info->dev_uuid));
+	if (info->metadata != RAID_META_090)
+		raid_sb1_clone(out);
+	return 0;
+}
+
 int raid_examine(struct blk_dev *d, struct raid_info *out)
 {
 	struct raid_sb sb;

@@ -182,4 +182,5 @@ void raid_sb090_new(struct raid_sb *sb)
 	d->raid_disks = le32_of(info->nr_disks);
 	d->layout = le32_of(info->layout);
 	d->chunk_size = le32_of(info->chunk_sects * SECT_BYTES);
+	d->state = le32_of(sb->bitmap_offset ? MD_STATE_BITMAP : 0);
 }

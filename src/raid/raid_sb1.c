@@ -76,9 +76,6 @@ static void sb1_load_info(const struct md_disk_sb1 *d, struct raid_info *info)
 	info->resync_sect = le64_get(d->resync_offset);
 	info->feature_map = le32_get(d->feature_map);
 	info->recovery_sect = info->feature_map & MD_FEATURE_RECOVERY_OFFSET ? le64_get(d->recovery_offset) : MD_SECT_MAX;
-	/* Recovery by bitmap: the member is old in places, not behind an offset. */
-	if (info->feature_map & MD_FEATURE_RECOVERY_BITMAP)
-		info->recovery_sect = 0;
 	memcpy(info->dev_uuid, d->device_uuid, sizeof(info->dev_uuid));
 	info->write_mostly = d->devflags & MD_DEVFLAG_WRITE_MOSTLY;
 }
@@ -146,7 +143,8 @@ static le16 role_to_disk(int role)
 void raid_sb1_store(struct raid_sb *sb, const struct raid_sb_state *st, uint64_t nr_corrected_reads)
 {
 	struct md_disk_sb1 *d = sb1(sb);
-	uint32_t features = le32_get(d->feature_map) & ~(uint32_t)(MD_FEATURE_RECOVERY_OFFSET | MD_FEATURE_RECOVERY_BITMAP);
+	uint32_t features = le32_get(d->feature_map) & ~(uint32_t)(MD_FEATURE_RECOVERY_OFFSET | MD_FEATURE_RECOVERY_BITMAP |
+								  MD_FEATURE_REPLACEMENT);
 
 	d->events = le64_of(st->events);
 	d->utime = le64_of(st->utime_sec & ((UINT64_C(1) << SECONDS_BITS) - 1));
@@ -155,11 +153,37 @@ void raid_sb1_store(struct raid_sb *sb, const struct raid_sb_state *st, uint64_t
 	if (sb->info.recovery_sect != MD_SECT_MAX) {
 		features |= MD_FEATURE_RECOVERY_OFFSET;
 		d->recovery_offset = le64_of(sb->info.recovery_sect);
+		if (sb->by_bitmap)
+			features |= MD_FEATURE_RECOVERY_BITMAP;
 	}
+	if (sb->is_replacement)
+		features |= MD_FEATURE_REPLACEMENT;
+	d->devflags = (uint8_t)((d->devflags & ~MD_DEVFLAG_WRITE_MOSTLY) |
+				(sb->info.write_mostly ? MD_DEVFLAG_WRITE_MOSTLY : 0));
+	sb->info.feature_map = features;
 	d->feature_map = le32_of(features);
 	for (unsigned i = 0; i < sb->max_devs; i++)
 		d->dev_roles[i] = role_to_disk(i < st->nr_devs ? st->roles[i] : RAID_ROLE_SPARE);
 	d->sb_csum = le32_of(sb1_csum(sb));
+}
+
+void raid_sb1_clone(struct raid_sb *sb)
+{
+	struct md_disk_sb1 *d = sb1(sb);
+	const struct raid_info *info = &sb->info;
+
+	d->feature_map = le32_of(info->feature_map);
+	d->data_offset = le64_of(info->data_offset);
+	d->data_size = le64_of(info->data_sects);
+	d->super_offset = le64_of(info->super_offset);
+	d->dev_number = le32_of((uint32_t)info->dev_nr);
+	memcpy(d->device_uuid, info->dev_uuid, sizeof(d->device_uuid));
+	d->devflags = 0;
+	d->cnt_corrected_read = le32_of(0);
+	/* A list of bad blocks is the other device's. */
+	d->bblog_shift = 0;
+	d->bblog_size = le16_of(0);
+	d->bblog_offset = le32_of(0);
 }
 
 void raid_sb1_new(struct raid_sb *sb)
@@ -186,4 +210,5 @@ void raid_sb1_new(struct raid_sb *sb)
 	memcpy(d->device_uuid, info->dev_uuid, sizeof(d->device_uuid));
 	d->devflags = info->write_mostly ? MD_DEVFLAG_WRITE_MOSTLY : 0;
 	d->max_dev = le32_of(sb->max_devs);
+	d->bitmap_offset = le32_of((uint32_t)sb->bitmap_offset);
 }

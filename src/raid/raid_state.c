@@ -76,17 +76,6 @@ static void roles_collect(struct raid *r)
 	}
 }
 
-/* Before the superblocks, so that a bitmap never looks older than the array. Who fails here fails there. */
-static void bitmaps_write(struct raid *r, bool dirty)
-{
-	for (unsigned i = 0; i < r->nr_members; i++) {
-		const struct raid_member *m = r->members[i];
-
-		if (m->sb.bitmap_offset && has_superblock(m) && raid_bitmap_mark(m, dirty, r->events))
-			log_warn("%s: bitmap of array %s cannot be written", blk_name(m->dev), blk_name(&r->dev));
-	}
-}
-
 static const char *event_of(const struct raid_member *m)
 {
 	return atomic_load(&m->state) == RAID_IN_SYNC ? "Fail" : "FailSpare";
@@ -122,6 +111,8 @@ static unsigned superblocks_write(struct raid *r, const struct raid_sb_state *st
 		if (!has_superblock(m))
 			continue;
 		m->sb.info.recovery_sect = atomic_load(&m->state) == RAID_REBUILDING ? m->recovered_safe : MD_SECT_MAX;
+		m->sb.is_replacement = atomic_load(&m->is_replacement);
+		m->sb.by_bitmap = m->by_bitmap;
 		raid_sb_store(&m->sb, st, atomic_load(&m->nr_corrected));
 		r->sb_iovs[nr] = (struct iovec){ m->sb.raw, MD_SB_BYTES };
 		r->sb_ios[nr] = (struct blk_io){
@@ -163,7 +154,7 @@ int raid_sb_update_locked(struct raid *r)
 			.nr_devs = r->nr_devs, .roles = r->roles, .present = r->present };
 
 		roles_collect(r);
-		bitmaps_write(r, r->sb_active || raid_is_degraded(r));
+		raid_bitmap_head_write(r);
 		nr_good = superblocks_write(r, &st, &nr_failed);
 	} while (nr_failed && nr_good);
 	raid_missing_get(r, missing);
@@ -191,6 +182,8 @@ bool raid_member_fail_locked(struct raid *r, struct raid_member *m, const char *
 			  log);
 		/* Copies may differ now: not clean before a resync. */
 		r->resync_sect = 0;
+		r->nr_unsafe++;
+		atomic_store(&r->resync_pos, 0);
 		return false;
 	}
 	atomic_store(&r->updating, true);
@@ -204,11 +197,11 @@ bool raid_member_fail_locked(struct raid *r, struct raid_member *m, const char *
 	member_leave_service(r, m);
 	if (raid_sb_update_locked(r))
 		log_error("array %s: no superblock can be written", blk_name(&r->dev));
+	raid_thread_kick(r);
 	return true;
 }
 
-/* Counts one more; true when it is one too many. */
-static bool tally_add(struct raid_tally *t, unsigned most)
+bool raid_tally_add(struct raid_tally *t, unsigned most)
 {
 	enum { HOUR_SEC = 3600 };
 	struct timespec now;
@@ -222,8 +215,7 @@ static bool tally_add(struct raid_tally *t, unsigned most)
 	return ++t->level > most;
 }
 
-/* For what counts over time: a member that the array cannot do without is kept, whatever the level. */
-static void member_over_limit(struct raid *r, struct raid_member *m, const char *log, const char *why)
+void raid_member_over_limit(struct raid *r, struct raid_member *m, const char *log, const char *why)
 {
 	int slot = atomic_load(&m->slot);
 
@@ -244,10 +236,10 @@ void raid_read_failed(struct raid *r, struct raid_member *m, sect_t dev_sect, in
 	log_warn("%s: slot %d of array %s: read at data sector %" PRIu64 " failed: %s", blk_name(m->dev),
 		 atomic_load(&m->slot), blk_name(&r->dev), dev_sect - m->data_offset, strerror(-err));
 	LOCK_GUARD(&r->lock);
-	if (!tally_add(&m->read_tally, most))
+	if (!raid_tally_add(&m->read_tally, most))
 		return;
 	snprintf(text, sizeof(text), "%u read errors within about an hour are too many", m->read_tally.level);
-	member_over_limit(r, m, text, "too many read errors");
+	raid_member_over_limit(r, m, text, "too many read errors");
 }
 
 void raid_write_failed(struct raid *r, struct raid_member *m, sect_t dev_sect, int err)
@@ -318,32 +310,42 @@ static int mark_active(struct raid *r)
 	return err;
 }
 
-int raid_write_begin(struct raid *r)
+int raid_write_begin(struct raid *r, unsigned *epoch)
 {
+	unsigned e;
 	int err = 0;
 
-	atomic_fetch_add(&r->nr_writers, 1);
+	/* Whoever empties an epoch has changed the current one before. */
+	for (e = atomic_load(&r->epoch);; e = atomic_load(&r->epoch)) {
+		atomic_fetch_add(&r->nr_writers[e], 1);
+		if (likely(atomic_load(&r->epoch) == e))
+			break;
+		atomic_fetch_sub(&r->nr_writers[e], 1);
+	}
+	*epoch = e;
 	atomic_fetch_add_explicit(&r->nr_writes, 1, memory_order_relaxed);
 	if (r->level->redundant && unlikely(!atomic_load(&r->active)))
 		err = mark_active(r);
+	if (!err && r->has_images)
+		err = raid_watch_members(r, false);
 	if (!err && unlikely(atomic_load(&r->failed)))
 		err = -EIO;
 	if (err)
-		atomic_fetch_sub(&r->nr_writers, 1);
+		atomic_fetch_sub(&r->nr_writers[e], 1);
 	return err;
 }
 
-int raid_write_end(struct raid *r)
+int raid_write_end(struct raid *r, unsigned epoch)
 {
 	if (unlikely(atomic_load(&r->updating))) {
 		os_mutex_lock(&r->lock);
 		os_mutex_unlock(&r->lock);
 	}
-	atomic_fetch_sub(&r->nr_writers, 1);
+	atomic_fetch_sub(&r->nr_writers[epoch], 1);
 	return atomic_load(&r->failed) ? -EIO : 0;
 }
 
-static int flush_all(struct raid *r)
+int raid_flush_locked(struct raid *r)
 {
 	int err = 0;
 
@@ -370,34 +372,19 @@ int raid_mark_clean(struct raid *r)
 	if (!atomic_load(&r->active))
 		return 0;
 	atomic_store(&r->active, false);
-	if (atomic_load(&r->nr_writers)) {
+	if (atomic_load(&r->nr_writers[0]) || atomic_load(&r->nr_writers[1])) {
 		atomic_store(&r->active, true);
 		return -EBUSY;
 	}
-	err = flush_all(r);
+	err = raid_flush_locked(r);
+	if (!err)
+		err = raid_bitmap_clean(r);
 	/* What may differ between members stays marked. */
-	if (err || atomic_load(&r->failed) || r->resync_sect != MD_SECT_MAX) {
+	if (err || atomic_load(&r->failed)) {
 		atomic_store(&r->active, true);
 		return err;
 	}
+	/* With how far a resync has come, if there is one. */
 	r->sb_active = false;
 	return raid_sb_update_locked(r);
-}
-
-int raid_idle(struct raid *r)
-{
-	uint64_t nr_writes = atomic_load(&r->nr_writes);
-	int err;
-
-	if (r->read_only)
-		return 0;
-	os_mutex_lock(&r->lock);
-	if (nr_writes != r->nr_writes_seen) {
-		r->nr_writes_seen = nr_writes;
-		os_mutex_unlock(&r->lock);
-		return 0;
-	}
-	os_mutex_unlock(&r->lock);
-	err = raid_mark_clean(r);
-	return err == -EBUSY ? 0 : err;
 }

@@ -183,6 +183,7 @@ static void stripe_look(const struct raid *r, struct raid_stripe *st)
 	const struct raid_geom *g = &r->geom;
 	sect_t end = st->base + g->chunk_sects;
 
+	st->unsynced = end > atomic_load(&r->resync_pos);
 	for (unsigned dd = 0; dd < g->nr_data; dd++)
 		if (!raid_can_read(r, st->map.data[dd], end))
 			st->lost |= UINT64_C(1) << dd;

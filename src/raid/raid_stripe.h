@@ -46,6 +46,7 @@ struct raid_stripe {
 	uint32_t row, end;		/* rows that the bands lie in */
 	uint64_t lost;			/* bit dd: cannot be read */
 	bool can_read[2], can_write[2];	/* P, Q */
+	bool unsynced;			/* parity may not agree with the data */
 	char *parity[2];		/* new, from row on; NULL where none is written */
 	int err;
 };
@@ -111,10 +112,19 @@ void raid_sources_advance(struct raid_source *src, uint64_t covered, size_t len_
  */
 MUST_CHECK int raid_stripe_fill(struct raid *r, const struct raid_stripe_map *m, sect_t member_sect,
 				uint32_t nr_sects, void *const *bufs);
+/*
+ * The arithmetic of that: lost chunks (by index) out of the others, data and parity.
+ * -EIO: too many. And new parity from all data; p, q may be NULL.
+ */
+MUST_CHECK int raid_rows_solve(const struct raid_geom *g, const struct raid_stripe_map *m, uint32_t nr_sects,
+			       void *const *bufs, const bool *is_lost);
+void raid_rows_parity(const struct raid_geom *g, const struct raid_stripe_map *m, uint32_t nr_sects,
+		      void *const *bufs, void *p, void *q);
 /* Buffers for that: nr_data + nr_parity of them, out of the arena. NULL: no memory. */
 void **raid_stripe_bufs(struct raid_arena *a, const struct raid_geom *g, uint32_t nr_sects);
 
-/* raid456_read.c, raid456_write.c */
+/* raid456_read.c, raid456_write.c, raid456_sync.c */
+int raid456_sync(struct raid *r, struct raid_sync_piece *p);
 void raid456_read(struct raid *r, struct raid_batch *b);
 void raid456_write(struct raid *r, struct raid_batch *b);
 

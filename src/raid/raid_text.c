@@ -7,6 +7,8 @@ void raid_status_get(struct raid *r, struct raid_status *out)
 	*out = (struct raid_status){
 		.array_sects = r->geom.array_sects, .failed = atomic_load(&r->failed),
 		.degraded = raid_is_degraded(r), .dirty = r->sb_active || r->resync_sect != MD_SECT_MAX };
+	raid_status_sync(r, out);
+	raid_bitmap_status(r, out);
 	/* The array as a member in it has it. */
 	for (unsigned i = 0; i < r->nr_members; i++)
 		if (atomic_load(&r->members[i]->state) == RAID_IN_SYNC)
