@@ -1,0 +1,53 @@
+#!/bin/bash
+# fsck.osfs: agrees with e2fsck on what is clean; repairs each kind of damage of tests/fsck; a
+# second run and e2fsck find nothing then, and undamaged files are unchanged.
+. "$(dirname "$0")/lib.sh"
+requires e2fsck mke2fs debugfs dumpe2fs python3
+FSCK=$build/fsck.osfs
+small=${OSFS_SMALL:-}
+
+# ---- clean filesystems ---------------------------------------------------------------
+mkdir -p "$T/tree/d1/d2" "$T/tree/d3"
+for ((i = 0; i < 40; i++)); do echo "file $i" >"$T/tree/f$i"; done
+for ((i = 0; i < 300; i++)); do echo $i >"$T/tree/d3/some_long_name_number_$i"; done
+seq 400000 >"$T/tree/d1/big"
+ln "$T/tree/f1" "$T/tree/d1/hard"
+ln -s f1 "$T/tree/fast"
+ln -s "$(printf 'x%.0s' {1..200})" "$T/tree/slow"
+mkfifo "$T/tree/fifo"
+truncate -s 300M "$T/tree/hole"
+echo end >>"$T/tree/hole"
+setfattr -n user.short -v b "$T/tree/f2" 2>/dev/null || true
+setfattr -n user.long -v "$(printf 'y%.0s' {1..300})" "$T/tree/f3" 2>/dev/null || true
+
+agree_clean() {	# agree_clean WHAT: $T/img is clean, and both say so
+    "$FSCK" -fn "$T/img" >"$T/out" 2>&1 || { cat "$T/out" >&2; fail "fsck.osfs -fn after $1 (exit $?)"; }
+    e2fsck -fn "$T/img" >"$T/out2" 2>&1 || { cat "$T/out2" >&2; fail "e2fsck -fn after $1"; }
+}
+ours=("-b 1024" "-b 4096" "-b 1024 -I 128" "-O ^metadata_csum" "-O ^metadata_csum,uninit_bg" "-O inline_data"
+    "-O ^flex_bg -b 1024" "-O none" "-O ^dir_index" "-O ^filetype" "-O has_journal")
+theirs=("-t ext4" "-t ext3" "-t ext2 -b 1024" "-t ext4 -O orphan_file" "-t ext4 -O inline_data"
+    "-t ext4 -O meta_bg,^resize_inode -b 1024" "-t ext4 -O ^metadata_csum,uninit_bg" "-t ext4 -O sparse_super2")
+[ -z "$small" ] || { ours=("-b 1024"); theirs=("-t ext4"); }
+for o in "${ours[@]}"; do
+    rm -f "$T/img"
+    # shellcheck disable=SC2086
+    "$MKFS" -q --size=24M -d "$T/tree" $o "$T/img" || fail "mkfs.osfs $o"
+    agree_clean "mkfs.osfs $o"
+done
+for o in "${theirs[@]}"; do
+    rm -f "$T/img"
+    # shellcheck disable=SC2086
+    mke2fs -q -F -d "$T/tree" $o "$T/img" 24M >/dev/null 2>&1 || fail "mke2fs $o"
+    agree_clean "mke2fs $o"
+done
+
+# an array; -n changes no byte of it
+members 4
+"$MKFS" -q --level=5 --size=16M -d "$T/tree" "${IMGS[@]}"
+sha256sum "${IMGS[@]}" >"$T/sums"
+"$FSCK" -fn "${IMGS[@]}" >"$T/out" 2>&1 || { cat "$T/out" >&2; fail "fsck.osfs -fn of an array"; }
+sha256sum -c --quiet "$T/sums" || fail "-n has changed a member"
+"$FSCK" "${IMGS[0]}" "${IMGS[1]}" -p "${IMGS[2]}" | grep -q ': clean, ' || fail "-p of a degraded array"
+"$FSCK" -c "$T/img" 2>/dev/null && fail "-c is not refused"
+note ok

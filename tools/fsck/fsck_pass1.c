@@ -1,0 +1,251 @@
+/*
+ * fsck_pass1.c: all inodes. Workers take groups one after the other, read their tables in large
+ * pieces and check what they find; what is not perfect is done again afterwards, by number (K4).
+ */
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "fsck_int.h"
+
+struct bad_piece {
+	uint32_t group;
+	pblk_t pblk;
+};
+
+/* A worker's own part of the pass. */
+struct share {
+	struct worker w;
+	pthread_t thread;
+	bool started;
+	struct pass1 *p;
+	uint8_t *buf;
+	ARRAY_OF(ino_nr_t) suspects;
+	ARRAY_OF(struct bad_piece) unreadable;
+};
+
+struct pass1 {
+	struct fsck *f;
+	_Atomic uint32_t next_group, nr_done;
+	struct share shares[FSCK_MAX_THREADS];
+	unsigned nr_shares;
+};
+
+static bool is_zero_inode(const uint8_t *raw, uint32_t len)
+{
+	return !raw[0] && !memcmp(raw, raw + 1, len - 1);
+}
+
+static void check_piece(struct share *s, ino_nr_t first, uint32_t nr)
+{
+	struct fsck *f = s->p->f;
+
+	for (uint32_t i = 0; i < nr && !atomic_load_explicit(&f->any_err, memory_order_relaxed); i++) {
+		struct ext_disk_inode *raw = (void *)(s->buf + (size_t)i * f->inode_bytes);
+
+		/* Most of a young table. */
+		if (is_zero_inode((const uint8_t *)raw, f->inode_bytes) && first + i >= f->first_ino)
+			continue;
+		fsck_inode_check(&s->w, first + i, raw);
+		if (s->w.suspect)
+			array_push(f, &s->suspects, first + i);
+	}
+}
+
+static void check_group(struct share *s, uint32_t g)
+{
+	struct fsck *f = s->p->f;
+	const uint32_t nr = group_nr_used_inodes(f, g), per_block = f->block_bytes / f->inode_bytes;
+	const uint32_t piece = MAX(1u, (uint32_t)FSCK_ITABLE_BYTES >> f->block_shift);
+
+	for (uint32_t b = 0; b * per_block < nr && !is_stopped(f); b += piece) {
+		const uint32_t nr_blocks = MIN(piece, DIV_UP(nr, per_block) - b);
+		const uint32_t from = b * per_block, count = MIN(nr - from, nr_blocks * per_block);
+		const ino_nr_t first = g * f->inodes_per_group + from + 1;
+
+		if (!fsck_blocks_read(f, group_inode_table(f, g) + b, nr_blocks, s->buf)) {
+			check_piece(s, first, count);
+			continue;
+		}
+		/* Block by block: only the bad ones are lost. */
+		for (uint32_t i = 0; i < nr_blocks; i++) {
+			const pblk_t at = group_inode_table(f, g) + b + i;
+
+			if (fsck_block_read(f, at, s->buf))
+				array_push(f, &s->unreadable, (struct bad_piece){ g, at });
+			else
+				check_piece(s, first + i * per_block, MIN(per_block, count - i * per_block));
+		}
+	}
+}
+
+static void *share_run(void *arg)
+{
+	struct share *s = arg;
+	struct pass1 *p = s->p;
+	uint32_t g;
+
+	while ((g = atomic_fetch_add(&p->next_group, 1)) < p->f->nr_groups && !is_stopped(p->f)) {
+		check_group(s, g);
+		atomic_fetch_add(&p->nr_done, 1);
+		if (s == &p->shares[0])
+			fsck_progress(p->f, 1, atomic_load(&p->nr_done), p->f->nr_groups);
+	}
+	return NULL;
+}
+
+static bool share_init(struct share *s, struct pass1 *p)
+{
+	s->p = p;
+	s->w = (struct worker){ .f = p->f, .dry = true, .inode = inode_scratch_new() };
+	s->buf = malloc(MAX((size_t)FSCK_ITABLE_BYTES, (size_t)p->f->block_bytes));
+	return s->w.inode && s->buf;
+}
+
+static void share_fini(struct share *s)
+{
+	inode_scratch_free(s->w.inode);
+	for (unsigned i = 0; i < ARRAY_LEN(s->w.map_buf); i++)
+		free(s->w.map_buf[i]);
+	free(s->buf);
+	array_free(&s->suspects);
+	array_free(&s->unreadable);
+}
+
+/* The main thread is the first share; the others help. */
+static void run_shares(struct pass1 *p)
+{
+	const unsigned nr = MIN(p->f->opts.nr_threads, p->f->nr_groups);
+
+	for (; p->nr_shares < nr; p->nr_shares++)
+		if (!share_init(&p->shares[p->nr_shares], p)) {
+			share_fini(&p->shares[p->nr_shares]);
+			break;
+		}
+	if (p->nr_shares == 0) {
+		fsck_failed(p->f, -ENOMEM);
+		return;
+	}
+	for (unsigned i = 1; i < p->nr_shares; i++)
+		p->shares[i].started = !pthread_create(&p->shares[i].thread, NULL, share_run, &p->shares[i]);
+	share_run(&p->shares[0]);
+	for (unsigned i = 1; i < p->nr_shares; i++)
+		if (p->shares[i].started)
+			pthread_join(p->shares[i].thread, NULL);
+}
+
+static int ino_compare(const void *a, const void *b)
+{
+	const ino_nr_t x = *(const ino_nr_t *)a, y = *(const ino_nr_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* What the workers found, and what they left for us. */
+static void collect(struct pass1 *p)
+{
+	struct fsck *f = p->f;
+	struct ext_disk_inode *raw = calloc(1, f->inode_bytes + sizeof(*raw));
+	ARRAY_OF(ino_nr_t) suspects = { 0 };
+
+	for (unsigned i = 0; i < p->nr_shares; i++) {
+		struct share *s = &p->shares[i];
+
+		inode_scratch_collect(f, s->w.inode);
+		for (size_t k = 0; k < s->suspects.nr; k++)
+			array_push(f, &suspects, s->suspects.v[k]);
+		for (size_t k = 0; k < s->unreadable.nr; k++)
+			fsck_fix(&f->main, P1_READ, .group = s->unreadable.v[k].group, .pblk = s->unreadable.v[k].pblk);
+	}
+	if (suspects.nr)
+		qsort(suspects.v, suspects.nr, sizeof(*suspects.v), ino_compare);
+	if (!raw)
+		fsck_failed(f, -ENOMEM);
+	for (size_t i = 0; i < suspects.nr && !is_stopped(f); i++) {
+		const int err = fsck_inode_read(f, suspects.v[i], raw);
+
+		if (err)
+			fsck_failed(f, err);
+		else
+			fsck_inode_check(&f->main, suspects.v[i], raw);
+	}
+	inode_scratch_collect(f, f->main.inode);
+	array_free(&suspects);
+	free(raw);
+}
+
+static int dir_compare(const void *a, const void *b)
+{
+	const struct fsck_dir *x = a, *y = b;
+
+	return x->ino < y->ino ? -1 : x->ino > y->ino;
+}
+
+static int xref_compare(const void *a, const void *b)
+{
+	const struct fsck_xref *x = a, *y = b;
+
+	if (x->pblk != y->pblk)
+		return x->pblk < y->pblk ? -1 : 1;
+	return x->ino < y->ino ? -1 : x->ino > y->ino;
+}
+
+/* One entry a block, which is claimed once; references are summed up. */
+static void join_xrefs(struct fsck *f)
+{
+	size_t nr = 0;
+
+	if (f->xrefs.nr)
+		qsort(f->xrefs.v, f->xrefs.nr, sizeof(*f->xrefs.v), xref_compare);
+	for (size_t i = 0; i < f->xrefs.nr; i++) {
+		if (nr && f->xrefs.v[nr - 1].pblk == f->xrefs.v[i].pblk)
+			f->xrefs.v[nr - 1].found++;
+		else
+			f->xrefs.v[nr++] = f->xrefs.v[i];
+	}
+	f->xrefs.nr = nr;
+	for (size_t i = 0; i < nr; i++)
+		fsck_claim(f, f->xrefs.v[i].pblk, 1);
+}
+
+static bool tables_new(struct fsck *f)
+{
+	free((void *)f->itype);
+	free(f->ilinks);
+	free((void *)f->icount);
+	free((void *)f->dup);
+	f->dup = NULL;
+	atomic_store(&f->has_dup, false);
+	f->dirs.nr = f->dblks.nr = f->xrefs.nr = f->conflicts.nr = 0;
+	f->itype = calloc((size_t)f->nr_inodes + 1, sizeof(*f->itype));
+	f->ilinks = calloc((size_t)f->nr_inodes + 1, sizeof(*f->ilinks));
+	f->icount = calloc((size_t)f->nr_inodes + 1, sizeof(*f->icount));
+	return f->itype && f->ilinks && f->icount;
+}
+
+void fsck_pass1(struct fsck *f)
+{
+	struct pass1 *p = calloc(1, sizeof(*p));
+
+	fsck_fix(&f->main, P1_PASS, .ino = 0);
+	if (!p || !tables_new(f)) {
+		free(p);
+		fsck_failed(f, -ENOMEM);
+		return;
+	}
+	p->f = f;
+	run_shares(p);
+	fsck_progress_clear(f);
+	if (atomic_load(&f->any_err))
+		fsck_failed(f, -ENOMEM);
+	if (!is_stopped(f))
+		collect(p);
+	for (unsigned i = 0; i < p->nr_shares; i++)
+		share_fini(&p->shares[i]);
+	free(p);
+	if (is_stopped(f))
+		return;
+	if (f->dirs.nr)
+		qsort(f->dirs.v, f->dirs.nr, sizeof(*f->dirs.v), dir_compare);
+	join_xrefs(f);
+	fsck_resize_check(f);
+}
