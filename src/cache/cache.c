@@ -193,7 +193,7 @@ int cache_get(struct cache *c, pblk_t pblk, const struct cache_kind *kind, const
 			if (err)
 				frame_unpin(s, f);
 			os_mutex_unlock(&s->lock);
-			*out = &f->buf;
+			*out = err ? NULL : &f->buf;
 			return err;
 		}
 		f->flags |= FRAME_BUSY;	/* there, but never looked at as this kind */
@@ -207,8 +207,9 @@ int cache_get(struct cache *c, pblk_t pblk, const struct cache_kind *kind, const
 		read = true;
 	}
 	os_mutex_unlock(&s->lock);
-	*out = &f->buf;
-	return fill_frame(c, s, f, read, kind, arg);
+	err = fill_frame(c, s, f, read, kind, arg);
+	*out = err ? NULL : &f->buf;
+	return err;
 }
 
 int cache_get_new(struct cache *c, pblk_t pblk, const struct cache_kind *kind, struct cache_buf **out)
