@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 requires_fuse
 requires e2fsck mke2fs debugfs python3
-rounds=${OSFS_JOURNAL_ROUNDS:-4}
+rounds=${OSFS_JOURNAL_ROUNDS:-3}
 [ "${OSFS_TEST_TIER:-}" = night ] && rounds=40
 IMG=$T/img
 
@@ -95,9 +95,11 @@ kill_rounds() {
     note "$what: killed under load"
     for ((i = 0; i < rounds; i++)); do
         mount_osfs ${opts:+-o "$opts"} "$IMG"
+        rm -f "$T/synced"
         python3 "$T/load.py" "$MNT" $((i + $3)) "$T/synced" &
         pid=$!
-        sleep "0.$((3 + i * 3 % 7))"
+        until grep -qs '^[0-9a-f]* /' "$T/synced"; do sleep 0.02; done	# the first fsync is back
+        sleep "0.$((1 + i * 3 % 7))"
         kill_daemon
         wait $pid || fail "$what: the load ended by itself (seed $((i + $3)))"
         e2fsck_copy

@@ -13,8 +13,7 @@
 #include "mkfs_int.h"
 
 enum {
-	FEATURES_COMPAT = EXT_COMPAT_EXT_ATTR | EXT_COMPAT_DIR_INDEX,
-	MORE_COMPAT = EXT_COMPAT_HAS_JOURNAL,
+	FEATURES_COMPAT = EXT_COMPAT_HAS_JOURNAL | EXT_COMPAT_EXT_ATTR | EXT_COMPAT_DIR_INDEX,
 	FEATURES_INCOMPAT = EXT_INCOMPAT_FILETYPE | EXT_INCOMPAT_FLEX_BG,
 	FEATURES_RO_COMPAT = EXT_RO_COMPAT_SPARSE_SUPER | EXT_RO_COMPAT_LARGE_FILE | EXT_RO_COMPAT_HUGE_FILE |
 			     EXT_RO_COMPAT_DIR_NLINK | EXT_RO_COMPAT_EXTRA_ISIZE | EXT_RO_COMPAT_METADATA_CSUM,
@@ -175,7 +174,7 @@ static int feature_apply(struct mkfs_opts *o, const char *name, size_t len, bool
 		char set;
 		uint32_t *bits, known;
 	} sets[] = {
-		{ 'c', &o->compat, FEATURES_COMPAT | MORE_COMPAT },
+		{ 'c', &o->compat, FEATURES_COMPAT },
 		{ 'i', &o->incompat, FEATURES_INCOMPAT | MORE_INCOMPAT },
 		{ 'r', &o->ro_compat, FEATURES_RO_COMPAT | MORE_RO_COMPAT },
 	};
