@@ -200,6 +200,18 @@ void session_free(struct daemon *d)
 
 /* INIT -------------------------------------------------------------------- */
 
+/* With the writeback cache the kernel keeps times itself: no finer than the inodes can. */
+static unsigned time_gran_nsec(const struct daemon *d)
+{
+	enum { SECONDS_ONLY_INODE_BYTES = 128 };
+	struct fs_status st;
+
+	if (!d->fs)
+		return 1;
+	fs_status_get(d->fs, &st);
+	return st.inode_bytes == SECONDS_ONLY_INODE_BYTES ? 1000000000 : 1;
+}
+
 void session_init(struct daemon *d, struct fuse_conn_info *conn)
 {
 	const struct fuse_in_header *raw = loop_request();
@@ -210,7 +222,7 @@ void session_init(struct daemon *d, struct fuse_conn_info *conn)
 	conn->max_readahead = MAX_TRANSFER_BYTES;
 	conn->max_background = MAX_BACKGROUND;
 	conn->congestion_threshold = MAX_BACKGROUND * 3 / 4;
-	conn->time_gran = 1;
+	conn->time_gran = time_gran_nsec(d);
 
 	/* O_TRUNC comes as SETATTR, so that opening needs no request. */
 	conn->want &= ~(unsigned)(FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_SPLICE_READ |
