@@ -59,6 +59,7 @@ struct tarray {
 	struct raid_open_opts opts;	/* of assemblies without others; alloc is filled in */
 	struct tdisk disks[TDISKS_MAX];
 	unsigned nr_devs;
+	uint64_t largest_sects;		/* of a disk */
 	bool absent[TDISKS_MAX];	/* not given at the next assembly */
 	struct raid *r;			/* NULL: not assembled */
 	uint8_t *flat;			/* what the array should hold */
@@ -85,6 +86,8 @@ int tarray_join(struct tarray *t, unsigned disk, enum raid_add how);
 /* The disk of a slot or -1, md's number of the disk's member or -1, its state. */
 int tarray_disk_of(struct tarray *t, unsigned slot);
 int tarray_nr_of(struct tarray *t, unsigned disk);
+/* A sector of a slot's disk; NULL: it is not in sync. */
+uint8_t *tarray_at(struct tarray *t, unsigned slot, sect_t member_sect);
 enum raid_member_state tarray_state_of(struct tarray *t, unsigned disk);
 /* raid_step() until nothing is left to do; the last result. */
 int tarray_finish(struct tarray *t);
@@ -111,5 +114,6 @@ Suite *raid_loss_suite(void);
 Suite *raid_assemble_suite(void);
 Suite *raid_format_suite(void);
 Suite *raid_life_suite(void);
+Suite *raid_model_suite(void);
 
 #endif

@@ -226,6 +226,7 @@ struct tarray *tarray_new(const struct tconf *conf, uint64_t seed)
 		uint64_t extra = conf->uneven ? (i * 7 % 5) * 3 * unit : 0;
 
 		tdisk_init(&t->disks[i], 300 + (uint64_t)conf->rows * unit + extra);
+		t->largest_sects = MAX(t->largest_sects, t->disks[i].nr_sects);
 	}
 	create(t);
 	ck_assert_int_eq(tarray_assemble(t, NULL), 0);
@@ -271,7 +272,7 @@ static struct tdisk *disk_of_dev(struct blk_dev *dev)
 unsigned tarray_disk_add(struct tarray *t)
 {
 	ck_assert_uint_lt(t->nr_devs, TDISKS_MAX);
-	tdisk_init(&t->disks[t->nr_devs], t->disks[0].nr_sects);
+	tdisk_init(&t->disks[t->nr_devs], t->largest_sects);
 	t->absent[t->nr_devs] = true;
 	return t->nr_devs++;
 }
@@ -508,7 +509,7 @@ static uint8_t gf_times_two(uint8_t v)
 	return (uint8_t)(v << 1 ^ (v & 0x80 ? 0x1d : 0));
 }
 
-static const uint8_t *member_at(struct tarray *t, unsigned slot, sect_t sect)
+uint8_t *tarray_at(struct tarray *t, unsigned slot, sect_t sect)
 {
 	struct raid_member *m = t->r->slots[slot];
 
@@ -526,7 +527,7 @@ static void check_stripe(struct tarray *t, const struct raid_geom *g, uint64_t s
 
 	raid_map_stripe(g, stripe, &m);
 	for (unsigned slot = 0; slot < g->nr_disks; slot++)
-		at[slot] = member_at(t, slot, stripe << g->chunk_shift);
+		at[slot] = tarray_at(t, slot, stripe << g->chunk_shift);
 	for (size_t i = 0; i < len; i++) {
 		uint8_t p = 0, q = 0, d[TDISKS_MAX] = { 0 };
 
@@ -559,8 +560,8 @@ static void check_copies(struct tarray *t, const struct raid_geom *g)
 	for (sect_t sect = 0; sect < g->array_sects; sect++) {
 		raid_map(g, sect, places, &nr);
 		for (unsigned i = 0; i < g->nr_copies; i++)
-			must_msg(!member_at(t, places[i].slot, places[i].sect) ||
-				      !memcmp(member_at(t, places[i].slot, places[i].sect), t->flat + sect * SECT_BYTES,
+			must_msg(!tarray_at(t, places[i].slot, places[i].sect) ||
+				      !memcmp(tarray_at(t, places[i].slot, places[i].sect), t->flat + sect * SECT_BYTES,
 					      SECT_BYTES),
 				      "%s seed %ju: sector %ju copy %u", tconf_text(&t->conf), (uintmax_t)t->seed,
 				      (uintmax_t)sect, i);

@@ -80,6 +80,12 @@ static int check_same_array(const struct assembly *a, const struct raid_member *
 	return 0;
 }
 
+/* The number of a device that left may have been given to another since. */
+static bool is_renumbered(const struct assembly *a, const struct raid_info *x, const struct raid_info *y)
+{
+	return x->metadata != RAID_META_090 && MIN(x->events, y->events) + 1 < a->ref->sb.info.events;
+}
+
 static int check_doubles(const struct assembly *a)
 {
 	static const uint8_t none[16];
@@ -91,7 +97,7 @@ static int check_doubles(const struct assembly *a)
 			bool same_uuid = memcmp(x->dev_uuid, none, sizeof(none)) &&
 					 !memcmp(x->dev_uuid, y->dev_uuid, sizeof(none));
 
-			if (!same_uuid && x->dev_nr != y->dev_nr)
+			if (!same_uuid && (x->dev_nr != y->dev_nr || is_renumbered(a, x, y)))
 				continue;
 			log_error("%s and %s are the same member: device %d of the array", name_of(r->members[j]),
 				  name_of(r->members[i]), x->dev_nr);
@@ -218,8 +224,9 @@ static void settle_replacements(struct raid *r)
 }
 
 /*
- * Both were written to since they parted: the freshest no longer knows this one, and it
- * knows none of those that the freshest has. What one half has, the other lacks.
+ * Both were written to since they parted: the freshest no longer knows this one, and for
+ * this one all slots are empty that the freshest has members in. What one half has, the
+ * other lacks.
  */
 static int check_split(const struct assembly *a, const struct raid_member *m, int role)
 {
@@ -234,7 +241,7 @@ static int check_split(const struct assembly *a, const struct raid_member *m, in
 
 		if (other->sb.info.events + 1 < a->ref->sb.info.events || raid_sb_role(&a->ref->sb, dev_nr) < 0)
 			continue;
-		if (raid_sb_role(&m->sb, dev_nr) >= 0)
+		if (raid_sb_has_slot(&m->sb, raid_sb_role(&a->ref->sb, dev_nr)))
 			return 0;
 		nr++;
 	}

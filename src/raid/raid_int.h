@@ -49,6 +49,8 @@ struct raid_sb_state {
 MUST_CHECK int raid_sb_load(struct blk_dev *d, struct raid_sb *out);
 /* What the superblock says of another device of its array. */
 int raid_sb_role(const struct raid_sb *sb, unsigned dev_nr);
+/* Whether some device has the slot, by this superblock. */
+bool raid_sb_has_slot(const struct raid_sb *sb, int slot);
 /* Puts the state, sb->info.recovery_sect and the read errors into raw and info. */
 void raid_sb_store(struct raid_sb *sb, const struct raid_sb_state *st, uint64_t nr_corrected_reads);
 /* Where a superblock of this kind lies on a device; false when the device is too small for one. */

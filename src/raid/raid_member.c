@@ -339,7 +339,7 @@ static int join_check_identity(const struct joining *j)
 	return 0;
 }
 
-/* Whether it knows none of those that are the array now: it was used apart from them, or left before they came. */
+/* Whether for it all slots are empty that the array has members in: it was used apart from them, most likely. */
 static bool is_estranged(const struct joining *j)
 {
 	const struct raid *r = j->r;
@@ -351,10 +351,18 @@ static bool is_estranged(const struct joining *j)
 	for (unsigned i = 0; i < r->nr_members; i++) {
 		const struct raid_member *m = r->members[i];
 
-		if (atomic_load(&m->state) == RAID_IN_SYNC && raid_sb_role(&j->sb, (unsigned)m->sb.info.dev_nr) >= 0)
+		if (atomic_load(&m->state) == RAID_IN_SYNC && raid_sb_has_slot(&j->sb, atomic_load(&m->slot)))
 			return false;
 	}
 	return true;
+}
+
+static bool has_number(const struct raid *r, int dev_nr)
+{
+	for (unsigned i = 0; i < r->nr_members; i++)
+		if (r->members[i]->sb.info.dev_nr == dev_nr)
+			return true;
+	return false;
 }
 
 /* Why it cannot come back with what it has; NULL: it can. */
@@ -377,7 +385,7 @@ static const char *no_readd_because(const struct joining *j)
 		return "there is no bitmap that would tell what was written since it left";
 	if (info->events < raid_bitmap_events_cleared(r))
 		return "it left too long ago: the bitmap does not reach back that far";
-	if ((unsigned)info->dev_nr >= r->nr_devs || r->present[info->dev_nr])
+	if ((unsigned)info->dev_nr >= r->nr_devs || has_number(r, info->dev_nr))
 		return "its device number is taken";
 	return NULL;
 }
@@ -404,14 +412,8 @@ static int free_number(const struct raid *r, unsigned max_devs)
 	for (unsigned i = 0; i < n; i++) {
 		unsigned nr = (r->geom.nr_disks + i) % n;
 
-		if (!r->present[nr] && r->roles[nr] < 0) {
-			bool is_taken = false;
-
-			for (unsigned k = 0; k < r->nr_members; k++)
-				is_taken |= (unsigned)r->members[k]->sb.info.dev_nr == nr;
-			if (!is_taken)
-				return (int)nr;
-		}
+		if (!has_number(r, (int)nr) && r->roles[nr] < 0)
+			return (int)nr;
 	}
 	log_error("array %s has no number left for another device: %u are taken", blk_name(&r->dev), n);
 	return -ENOSPC;

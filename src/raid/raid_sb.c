@@ -54,6 +54,14 @@ int raid_sb_role(const struct raid_sb *sb, unsigned dev_nr)
 	return sb->info.metadata == RAID_META_090 ? raid_sb090_role(sb, dev_nr) : raid_sb1_role(sb, dev_nr);
 }
 
+bool raid_sb_has_slot(const struct raid_sb *sb, int slot)
+{
+	for (unsigned nr = 0; nr < sb->max_devs; nr++)
+		if (raid_sb_role(sb, nr) == slot)
+			return true;
+	return false;
+}
+
 void raid_sb_store(struct raid_sb *sb, const struct raid_sb_state *st, uint64_t nr_corrected_reads)
 {
 	struct raid_info *info = &sb->info;
