@@ -32,7 +32,7 @@ struct raid_sb {
 	int32_t bitmap_offset;		/* sectors from the superblock; 0: no bitmap */
 	bool is_replacement, by_bitmap;	/* as the member is, for raid_sb_store() */
 	unsigned max_devs;		/* roles it has room for */
-	uint8_t raw[MD_SB_BYTES];	/* as on disk, so that fields osfs does not know stay */
+	_Alignas(8) uint8_t raw[MD_SB_BYTES];	/* as on disk, so that fields osfs does not know stay */
 };
 
 /* What changes in the superblocks while an array runs. */
