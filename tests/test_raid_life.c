@@ -465,6 +465,9 @@ Suite *raid_life_suite(void)
 	tcase_add_test(tc, what_does_not_fit_is_refused_with_numbers);
 	tcase_add_test(tc, a_member_with_too_many_read_errors_is_set_faulty);
 	tcase_add_test(tc, events_are_told_in_order_and_by_mds_names);
+	suite_add_tcase(s, tc);
+	tc = tcase_create("life_threads");
+	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, members_change_under_threads_that_use_the_array, 0, 4);
 	suite_add_tcase(s, tc);
 	return s;

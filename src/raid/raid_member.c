@@ -465,6 +465,7 @@ static int join_link(struct joining *j, struct raid_member *m, bool readd)
 
 	change_begin(r);
 	r->members[r->nr_members++] = m;
+	r->has_images |= blk_can_check(m->dev);
 	if (readd) {
 		seat(r, (unsigned)m->sb.info.role, m, true);
 		raid_bitmap_copy(r, m);
@@ -511,7 +512,6 @@ static int join(struct joining *j, int *dev_nr)
 	if (!m)
 		return -ENOMEM;
 	m->dev = j->dev;
-	r->has_images |= blk_can_check(j->dev);
 	err = why ? join_as_spare(j, m) : join_as_it_was(j, m);
 	if (err) {
 		free(m);
