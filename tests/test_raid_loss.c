@@ -10,7 +10,24 @@ static bool survives(const struct tarray *t)
 	return t->r->level->can_run(&t->r->geom, t->absent);
 }
 
-static void lose_and_use(struct tarray *t)
+/* The lost disks come back empty and are filled, with writes in between. */
+static void rebuild(struct tarray *t)
+{
+	for (unsigned i = 0; i < t->conf.nr_disks; i++) {
+		if (!t->absent[i])
+			continue;
+		memset(t->disks[i].mem, 0, t->disks[i].nr_sects << SECT_SHIFT);
+		ck_assert_int_eq(tarray_join(t, i, RAID_ADD_AUTO), 0);
+	}
+	for (unsigned n = 0; raid_step(t->r, 1 + rng_below(&t->rng, 100)) == 1; n++)
+		if (n % 4 == 0)
+			tarray_write_random(t, 1);
+	must_msg(!raid_is_degraded(t->r), "%s seed %ju: still degraded", tconf_text(&t->conf), (uintmax_t)t->seed);
+	tarray_check_disks(t);
+	tarray_compare(t);
+}
+
+static void lose_and_use(struct tarray *t, unsigned nr_writes)
 {
 	if (!survives(t)) {
 		tarray_stop(t);
@@ -21,24 +38,24 @@ static void lose_and_use(struct tarray *t)
 	}
 	tarray_reassemble(t);
 	tarray_compare(t);
-	tarray_write_random(t, 4);
+	tarray_write_random(t, nr_writes);
 	tarray_compare(t);
 	tarray_check_disks(t);
 	tarray_reassemble(t);
 	tarray_compare(t);
+	rebuild(t);
 }
 
 /*
  * Every single and every pair of members. The disks are put back as they were each
  * time, since a member that was away is stale.
  */
-START_TEST(any_loss_within_tolerance_reads_writes_and_reassembles)
+static void lose_each_and_all_pairs(struct tarray *t, unsigned nr_writes)
 {
-	struct tarray *t = tarray_new(&tconfs[_i], 3000 + (uint64_t)_i);
 	uint8_t *saved[TDISKS_MAX], *flat = malloc(t->nr_sects << SECT_SHIFT);
 	unsigned n = t->conf.nr_disks;
 
-	tarray_write_random(t, 20);
+	tarray_write_random(t, 5 * nr_writes);
 	tarray_stop(t);
 	memcpy(flat, t->flat, t->nr_sects << SECT_SHIFT);
 	for (unsigned i = 0; i < n; i++) {
@@ -50,7 +67,7 @@ START_TEST(any_loss_within_tolerance_reads_writes_and_reassembles)
 			ck_assert_int_eq(tarray_assemble(t, NULL), 0);
 			t->absent[x] = t->absent[y] = true;
 			if (n > (x == y ? 1 : 2))
-				lose_and_use(t);
+				lose_and_use(t, nr_writes);
 			tarray_stop(t);
 			memset(t->absent, 0, sizeof(t->absent));
 			memcpy(t->flat, flat, t->nr_sects << SECT_SHIFT);
@@ -60,7 +77,48 @@ START_TEST(any_loss_within_tolerance_reads_writes_and_reassembles)
 	for (unsigned i = 0; i < n; i++)
 		free(saved[i]);
 	free(flat);
+}
+
+START_TEST(any_loss_within_tolerance_reads_writes_reassembles_and_is_rebuilt)
+{
+	struct tarray *t = tarray_new(&tconfs[_i], 3000 + (uint64_t)_i);
+
+	lose_each_and_all_pairs(t, 4);
 	tarray_free(t);
+}
+END_TEST
+
+/* The same of small arrays, for all levels and layouts × 3 to 8 members × chunk sizes. */
+static const struct {
+	int level;
+	const char *layout;
+} layouts[] = {
+	{ RAID_1, NULL }, { RAID_4, NULL }, { RAID_5, "ls" }, { RAID_5, "la" }, { RAID_5, "rs" }, { RAID_5, "ra" },
+	{ RAID_5, "parity-first" }, { RAID_5, "parity-last" }, { RAID_6, "ls" }, { RAID_6, "la" }, { RAID_6, "rs" },
+	{ RAID_6, "ra" }, { RAID_6, "left-symmetric-6" }, { RAID_6, "parity-first-6" }, { RAID_10, "n2" },
+	{ RAID_10, "n3" }, { RAID_10, "f2" }, { RAID_10, "f3" }, { RAID_10, "o2" }, { RAID_10, "o3" },
+};
+static const uint32_t chunks[] = { 8, 16, 64, 256 };
+
+START_TEST(the_same_for_every_level_layout_count_and_chunk_size)
+{
+	const char *tier = getenv("OSFS_TEST_TIER");
+	bool all = tier && !strcmp(tier, "night");
+
+	/* By day one count of members for each layout, another for each. */
+	for (unsigned n = 3; n <= 8; n++)
+		for (unsigned c = 0; c < (all ? ARRAY_LEN(chunks) : 1); c++) {
+			struct tconf conf = {
+				.level = layouts[_i].level, .layout = layouts[_i].layout, .nr_disks = n,
+				.chunk_sects = layouts[_i].level == RAID_1 ? 0 : chunks[c], .rows = 6 };
+			struct tarray *t;
+
+			if ((conf.level == RAID_6 && n < 4) || (!all && n != 3 + (unsigned)_i % 5 + (conf.level == RAID_6)))
+				continue;
+			t = tarray_new(&conf, 3500 + (uint64_t)_i * 100 + n * 10 + c);
+			lose_each_and_all_pairs(t, 1);
+			tarray_free(t);
+		}
 }
 END_TEST
 
@@ -260,8 +318,9 @@ Suite *raid_loss_suite(void)
 	TCase *tc = tcase_create("loss");
 	int nr = ARRAY_LEN(redundant);
 
-	tcase_set_timeout(tc, 60);
-	tcase_add_loop_test(tc, any_loss_within_tolerance_reads_writes_and_reassembles, 0, (int)nr_tconfs);
+	tcase_set_timeout(tc, 600);
+	tcase_add_loop_test(tc, any_loss_within_tolerance_reads_writes_reassembles_and_is_rebuilt, 0, (int)nr_tconfs);
+	tcase_add_loop_test(tc, the_same_for_every_level_layout_count_and_chunk_size, 0, ARRAY_LEN(layouts));
 	tcase_add_loop_test(tc, a_bad_sector_is_answered_from_the_others_and_rewritten, 0, nr);
 	tcase_add_loop_test(tc, bad_sectors_met_by_a_write_do_not_spoil_parity, 0, nr);
 	tcase_add_test(tc, bad_sectors_in_different_places_of_two_members_are_both_mended);
