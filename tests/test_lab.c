@@ -7,6 +7,7 @@
 #include "base/rng.h"
 #include "lab_check.h"
 #include "lab_crash.h"
+#include "test_lab.h"
 
 static void say_nothing(void *arg, enum log_level level, const char *line)
 {
@@ -188,7 +189,7 @@ END_TEST
 
 static void crash_start(struct lab_crash *c, const char *level, unsigned percent)
 {
-	*c = (struct lab_crash){ .percent = percent, .max_reports = 5, .out = stderr };
+	*c = (struct lab_crash){ .percent = LAB_TEST_PERCENT(percent), .max_reports = 5, .out = stderr };
 	ck_assert_int_eq(lab_config_init(&c->cfg, level), 0);
 	mallopt(M_TRIM_THRESHOLD, 256 << 20);
 	mallopt(M_MMAP_THRESHOLD, 64 << 20);

@@ -55,7 +55,7 @@ int opts_add_member(struct opts *o, const char *name, size_t len)
 /* "file:", "nbd://": what blk_open takes apart itself. A path with a colon is written ./a:b. */
 static bool has_scheme(const char *s)
 {
-	static const char *const schemes[] = { "file:", "mem:", "fault:", "trace:" };
+	static const char *const schemes[] = { "file:", "mem:", "fault:", "record:", "trace:" };
 
 	for (unsigned i = 0; i < ARRAY_LEN(schemes); i++)
 		if (!strncmp(s, schemes[i], strlen(schemes[i])))

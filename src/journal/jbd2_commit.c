@@ -14,6 +14,7 @@
  */
 #include <stdlib.h>
 
+#include "base/plant.h"
 #include "journal/jbd2_int.h"
 
 /* Freeze and copy ------------------------------------------------------------------------------ */
@@ -77,7 +78,8 @@ static struct jbd2_txn *take_running(struct jbd2 *j)
 /* A device that does not take the data is the file's trouble: its fsync hears of it (C5). */
 static int write_ordered(struct jbd2 *j, struct jbd2_txn *t)
 {
-	const int err = t->ordered.nr ? cache_flush_runs(j->jnl.cache, t->ordered.runs, t->ordered.nr) : 0;
+	const bool any = t->ordered.nr && !PLANTED(PLANT_NO_ORDERED_DATA);
+	const int err = any ? cache_flush_runs(j->jnl.cache, t->ordered.runs, t->ordered.nr) : 0;
 	LOCK_GUARD(&j->lock);
 
 	j->data_pending = false;
@@ -242,7 +244,7 @@ static int commit(struct jbd2 *j)
 		err = write_log(j, t);
 	if (frozen)
 		jnl_thaw(&j->jnl);
-	if (!err)
+	if (!err && !PLANTED(PLANT_NO_COMMIT_FLUSH))
 		err = flush_log(j);
 	if (!err)
 		err = write_record(j, t);

@@ -1,6 +1,7 @@
 /* jbd2_layout.c: a transaction as blocks of the log: revoke blocks, then descriptors with their copies. */
 #include <stdlib.h>
 
+#include "base/plant.h"
 #include "journal/jbd2_int.h"
 
 void *jbd2_block_alloc(struct jbd2 *j)
@@ -87,7 +88,7 @@ static int build_revokes(struct jbd2 *j, struct jbd2_txn *t, struct jbd2_layout 
 			add_piece(j, t, l, block);
 			used = sizeof(struct jnl_disk_revoke);
 		}
-		put_revoke(j, block + used, t->entries[i].pblk);
+		put_revoke(j, block + used, PLANTED(PLANT_NO_REVOKE) ? UINT32_MAX : t->entries[i].pblk);
 		used += j->file.revoke_bytes;
 	}
 	if (block)

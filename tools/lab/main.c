@@ -13,6 +13,9 @@ static const struct {
 	const char *what;
 } commands[] = {
 	{ "crash", lab_cmd_crash, "runs workloads, makes the states that crashes can leave, judges them" },
+	{ "replay", lab_cmd_replay, "makes images of recorded logs, as crashes can have left them" },
+	{ "log", lab_cmd_log, "prints logs of dm-log-writes" },
+	{ "journal", lab_cmd_journal, "walks the ring of an image's journal" },
 };
 
 static void usage(FILE *out)
