@@ -50,4 +50,42 @@ sha256sum "${IMGS[@]}" >"$T/sums"
 sha256sum -c --quiet "$T/sums" || fail "-n has changed a member"
 "$FSCK" "${IMGS[0]}" "${IMGS[1]}" -p "${IMGS[2]}" | grep -q ': clean, ' || fail "-p of a degraded array"
 "$FSCK" -c "$T/img" 2>/dev/null && fail "-c is not refused"
+
+# ---- damage ----------------------------------------------------------------------------
+# Small files in a memory filesystem where there is one: each repair is flushed several times.
+W=$(mktemp -d "$([ -w /dev/shm ] && echo /dev/shm || echo "$T")/osfs-t_fsck.XXXXXX")
+trap 'rm -rf "$W"; cleanup' EXIT
+t=$T/damage
+mkdir -p "$t/d1/d2" "$t/d3" "$t/e1"
+for ((i = 0; i < 20; i++)); do echo "file $i" >"$t/f$i"; done
+for ((i = 1; i <= 150; i++)); do echo $i >"$t/d3/some_long_name_number_$i"; done
+seq 52000 >"$t/d1/big"
+seq 100000 152000 >"$t/d1/big2"
+echo leaf >"$t/d1/d2/leaf"
+ln "$t/f1" "$t/d1/hard"
+ln -s f1 "$t/fast"
+ln -s "$(printf 'x%.0s' {1..200})" "$t/slow"
+mkfifo "$t/fifo"
+truncate -s 70M "$t/hole"
+echo end >>"$t/hole"
+echo xa >"$t/xa"
+echo xs >"$t/xs"
+setfattr -n user.long -v "$(printf 'y%.0s' {1..300})" "$t/xa" &&
+    setfattr -n user.short -v b "$t/xs" || skip "no extended attributes on $T"
+drive() {
+    python3 "$here/fsck/drive.py" --fsck "$FSCK" --mkfs "$MKFS" --work "$W" --tree "$t" "$@" >"$T/drive" 2>&1 ||
+        { tail -60 "$T/drive" >&2; fail "drive.py $*"; }
+    note "$(tail -1 "$T/drive")"
+}
+seeds=0:60 noise=0:40
+[ "${OSFS_TEST_TIER:-}" != night ] || { seeds=0:2000 noise=0:4000; }
+if [ -n "$small" ]; then
+    drive sb-zero gd-zero map-noise dup-map dir-noise dir-loop htree-zero inode-root-zero journal-super extent-magic \
+        xattr-value inline-noise
+    drive --noise 0:12
+else
+    drive
+    drive --seeds "$seeds"
+    drive --noise "$noise"
+fi
 note ok

@@ -95,6 +95,7 @@ int fsck_dir_make(struct fsck *f, ino_nr_t ino, ino_nr_t parent, uint16_t mode)
 		f->itype[ino] = EXT_FT_DIR | FSCK_FT_BLOCKS;
 		f->ilinks[ino] = 2;
 		d->dotdot = parent;
+		d->seed = inode_seed(f, ino, raw);
 		d->nr_blks = 1;
 		d->first_blk = f->dblks.nr;
 		array_push(f, &f->dblks, (struct fsck_dblk){ pblk, 0 });

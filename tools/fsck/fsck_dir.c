@@ -175,6 +175,8 @@ static void check_unused(struct look *l, struct ext_disk_dirent *de)
 	const ino_nr_t ino = le32_get(de->inode);
 	const uint32_t g = (ino - 1) / l->f->inodes_per_group;
 
+	if (l->f->restart)	/* a group was opened: pass 1 will look at it */
+		return;
 	if (is_unseen(l, ino)) {
 		if (FIX_ENTRY(l, P2_UNINIT, de, .ino = ino, .group = g))
 			open_group(l->f, g);
@@ -193,7 +195,7 @@ static void check_name_bytes(struct look *l, struct ext_disk_dirent *de)
 		return;
 	for (unsigned i = 0; i < de->name_len; i++)
 		if (de->name[i] == '/' || de->name[i] == '\0')
-			de->name[i] = '.';
+			de->name[i] = '_';
 	dirty(l);
 	l->v->rebuild |= l->v->d->is_hashed;
 }

@@ -36,7 +36,7 @@ struct dups {
 	ARRAY_OF(struct claim) claims;
 	/* Of the inode at hand */
 	ino_nr_t ino;
-	struct ext_disk_inode *raw;
+	struct ext_disk_inode *raw, *other;
 	struct visit last;	/* data; nr 0: none yet */
 	size_t pending;		/* claims from here on wait for their neighbour behind */
 	uint8_t *block;
@@ -47,12 +47,36 @@ static bool is_near(pblk_t before, pblk_t behind)
 	return behind > before && behind - before <= NEAR_BLOCKS;
 }
 
+/* The first block of data of an inode; 0: none that could be one. */
+static pblk_t first_block(struct fsck *f, ino_nr_t ino, struct ext_disk_inode *raw)
+{
+	const struct ext_disk_extent_header *h = (const void *)raw->i_block;
+	const struct ext_disk_extent *e = (const void *)(h + 1);
+
+	if (ino < f->first_ino || ino > f->nr_inodes || !f->itype[ino] || fsck_inode_read(f, ino, raw) ||
+	    !inode_has_map(f, raw))
+		return 0;
+	if (!(le32_get(raw->i_flags) & EXT_FL_EXTENTS))
+		return le32_get(raw->i_block[0]);
+	return le16_get(h->eh_depth) ? 0 : (pblk_t)le16_get(e->ee_start_hi) << 32 | le32_get(e->ee_start_lo);
+}
+
+/* Files made one after the other lie so, as a rule: inodes and first blocks alike. */
+static int score_of_row(struct dups *d, pblk_t pblk)
+{
+	const pblk_t before = first_block(d->f, d->ino - 1, d->other), behind = first_block(d->f, d->ino + 1, d->other);
+
+	return (before && before + 1 == pblk) + (behind && behind == pblk + 1);
+}
+
 static int score_of(struct dups *d, const struct visit *v, pblk_t pblk, lblk_t lblk)
 {
 	struct fsck *f = d->f;
 	const uint32_t seed = inode_seed(f, d->ino, d->raw);
 	int score = (pblk - f->first_data_block) / f->blocks_per_group == (d->ino - 1) / f->inodes_per_group ? SCORE_GROUP : 0;
 
+	if (v->level == 0 && lblk == 0)
+		score += score_of_row(d, pblk);
 	if (d->last.nr && d->last.lblk + 1 == lblk)
 		score += is_near(d->last.pblk, pblk) ? SCORE_NEIGHBOUR : SCORE_STRANGER;
 	if (v->level == 0 && S_ISDIR(le16_get(d->raw->i_mode)) && !fsck_block_read(f, pblk, d->block)) {
@@ -294,10 +318,11 @@ static void keep_losers(struct dups *d)
 
 void fsck_pass1b(struct fsck *f)
 {
-	struct dups d = { .f = f, .raw = calloc(1, f->inode_bytes + sizeof(*d.raw)), .block = malloc(f->block_bytes) };
+	struct dups d = { .f = f, .raw = calloc(1, f->inode_bytes + sizeof(*d.raw)),
+			  .other = calloc(1, f->inode_bytes + sizeof(*d.raw)), .block = malloc(f->block_bytes) };
 
 	fsck_fix(&f->main, P1B_PASS, .ino = 0);
-	if (!d.raw || !d.block) {
+	if (!d.raw || !d.other || !d.block) {
 		fsck_failed(f, -ENOMEM);
 	} else {
 		find_all(&d);
@@ -316,5 +341,6 @@ void fsck_pass1b(struct fsck *f)
 	}
 	array_free(&d.claims);
 	free(d.raw);
+	free(d.other);
 	free(d.block);
 }

@@ -96,16 +96,27 @@ static void forget_flags(struct fsck *f, uint32_t g)
 	GROUP_SET(f, g, bg_itable_unused, 16, 0);
 }
 
+/* The first group always has inodes in use. */
+static int flags_check(struct fsck *f, uint32_t g)
+{
+	if (g > 0 || group_nr_used_inodes(f, g) >= f->first_ino - 1)
+		return 0;
+	fsck_fix(&f->main, P0_GD_FLAGS, .group = g);
+	forget_flags(f, g);
+	return 0;
+}
+
 static int desc_check(struct fsck *f, uint32_t g, void *block)
 {
 	const bool csum_ok = desc_csum_ok(f, group_desc(f, g), g);
 	struct ext_disk_group was;
 	uint64_t value = 0;
 	unsigned lost;
+	bool flags = true;	/* are no longer believed */
 	const char *fault = desc_fault(f, group_desc(f, g), g, &value, &lost);
 
 	if (csum_ok && !fault)
-		return 0;
+		return flags_check(f, g);
 	memcpy(&was, group_desc(f, g), f->desc_bytes < sizeof(was) ? f->desc_bytes : sizeof(was));
 	if (desc_from_copy(f, g, block)) {
 		const bool moved = group_inode_table(f, g) != (le32_get(was.bg_inode_table_lo) |
@@ -113,11 +124,14 @@ static int desc_check(struct fsck *f, uint32_t g, void *block)
 
 		if (fault || moved)
 			fsck_fix(&f->main, P0_GD_BAD, .group = g, .str = fault ? fault : "bg_inode_table", .num = value);
-		else
-			fsck_fix(&f->main, P0_GD_CSUM, .group = g);
-		forget_flags(f, g);
+		else if (!fsck_fix(&f->main, P0_GD_CSUM, .group = g) && f->opts.mode == FSCK_NO)
+			flags = false;
+		if (!fault && !moved)
+			memcpy(group_desc(f, g), &was, f->desc_bytes < sizeof(was) ? f->desc_bytes : sizeof(was));
+		if (flags)
+			forget_flags(f, g);
 		f->gd_dirty = true;
-		return 0;
+		return flags_check(f, g);
 	}
 	if (!csum_ok)
 		fsck_fix(&f->main, P0_GD_CSUM, .group = g);
@@ -174,11 +188,38 @@ static bool zone_is_free(struct fsck *f, pblk_t first, uint64_t nr)
 	return true;
 }
 
+/* The descriptor's copy says something else: it is taken, and all zones are laid out again. */
+static bool desc_was_copied(struct fsck *f, uint32_t g)
+{
+	void *block = malloc(f->block_bytes);
+	struct ext_disk_group was = *group_desc(f, g);
+	bool differs = false;
+
+	if (block && desc_from_copy(f, g, block)) {
+		const struct ext_disk_group *now = group_desc(f, g);
+
+		differs = was.bg_inode_table_lo.raw != now->bg_inode_table_lo.raw ||
+			  was.bg_block_bitmap_lo.raw != now->bg_block_bitmap_lo.raw ||
+			  was.bg_inode_bitmap_lo.raw != now->bg_inode_bitmap_lo.raw;
+		if (differs) {
+			fsck_fix(&f->main, P0_GD_OVERLAP, .group = g, .str = "metadata", .pblk = le32_get(was.bg_inode_table_lo));
+			forget_flags(f, g);
+			f->gd_dirty = true;
+		} else {
+			memcpy(group_desc(f, g), &was, f->desc_bytes < sizeof(was) ? f->desc_bytes : sizeof(was));
+		}
+	}
+	free(block);
+	return differs;
+}
+
 static int zone_place(struct fsck *f, uint32_t g, pblk_t first, uint32_t nr, const char *what, unsigned lost)
 {
 	if (f->group_lost[g] & lost)
 		return 0;
 	if (!zone_is_free(f, first, nr)) {
+		if (desc_was_copied(f, g))
+			return -EAGAIN;
 		if (!lost) {
 			log_error("%s: the inode table of group %" PRIu32 " at block %" PRIu64 " lies over other metadata",
 				  blk_name(f->dev), g, first);
@@ -194,7 +235,7 @@ static int zone_place(struct fsck *f, uint32_t g, pblk_t first, uint32_t nr, con
 }
 
 /* Superblocks, then inode tables, then bitmaps: the first is right when two lie on each other. */
-static int zones_load(struct fsck *f)
+static int zones_lay(struct fsck *f)
 {
 	const uint64_t words = (f->nr_blocks + 63) / 64 + 1;
 	int err = 0;
@@ -223,6 +264,16 @@ static int zones_load(struct fsck *f)
 	}
 	qsort(f->zones, f->nr_zones, sizeof(*f->zones), zone_compare);
 	return err;
+}
+
+/* Each time, one descriptor more is a copy. */
+static int zones_load(struct fsck *f)
+{
+	int err;
+
+	for (uint32_t i = 0; (err = zones_lay(f)) == -EAGAIN && i <= f->nr_groups; i++)
+		;
+	return err == -EAGAIN ? -EUCLEAN : err;
 }
 
 int fsck_groups_load(struct fsck *f)

@@ -374,13 +374,24 @@ static void look_at_dir(struct look *l)
 		fix_size(l, P1_DIR_SIZE, should);
 }
 
+/* The largest size that the map can reach. */
+static uint64_t max_size(const struct look *l)
+{
+	const unsigned shift = l->f->block_shift - 2;
+	const uint64_t blocks = EXT_NR_DIRECT + (1ull << shift) + (1ull << 2 * shift) + (1ull << 3 * shift);
+
+	if (le32_get(l->raw->i_flags) & EXT_FL_EXTENTS)
+		return ((1ull << 32) << l->f->block_shift) - 1;
+	return blocks << l->f->block_shift;
+}
+
 /* Blocks may lie behind the size only as far as the last one begins there. */
 static void look_at_reg(struct look *l)
 {
 	const uint64_t size = inode_size(l->raw);
 	const uint64_t last = l->end ? (l->end - 1) << l->f->block_shift : 0;
 
-	if (size < last || size > INT64_MAX)
+	if (size < last || size > max_size(l))
 		fix_size(l, P1_SIZE, l->end << l->f->block_shift);
 }
 
@@ -431,16 +442,21 @@ static bool looks_like_extents(const struct ext_disk_inode *raw)
 	       le16_get(h->eh_max) <= 4 && le16_get(h->eh_entries) <= le16_get(h->eh_max);
 }
 
+/* Flags of features that fsck refuses to look at when they are on. */
+enum { FOREIGN_FLAGS = EXT_FL_ENCRYPT | EXT_FL_VERITY | EXT_FL_EA_INODE | EXT_FL_CASEFOLD | 0x200 /* compressed */ };
+
 static void look_at_flags(struct look *l)
 {
 	const uint32_t flags = le32_get(l->raw->i_flags);
 	const bool maps = S_ISREG(l->mode) || S_ISDIR(l->mode);
 
+	if (flags & FOREIGN_FLAGS)
+		drop_flag(l, P1_FLAG_FEATURE, flags & FOREIGN_FLAGS);
 	if ((flags & EXT_FL_EXTENTS) && (!has_incompat(l->f, EXT_INCOMPAT_EXTENTS) || (flags & EXT_FL_INLINE_DATA)))
 		drop_flag(l, P1_FLAG_FEATURE, EXT_FL_EXTENTS);
 	else if (maps && has_incompat(l->f, EXT_INCOMPAT_EXTENTS) && !(flags & (EXT_FL_EXTENTS | EXT_FL_INLINE_DATA)) &&
 		 looks_like_extents(l->raw) && fsck_fix(l->w, P1_EXTENT_FLAG, .ino = l->ino)) {
-		l->raw->i_flags = le32_of(flags | EXT_FL_EXTENTS);
+		l->raw->i_flags = le32_of(le32_get(l->raw->i_flags) | EXT_FL_EXTENTS);
 		l->dirty = true;
 	}
 	if ((flags & EXT_FL_INLINE_DATA) && !has_incompat(l->f, EXT_INCOMPAT_INLINE_DATA))
@@ -449,6 +465,34 @@ static void look_at_flags(struct look *l)
 		drop_flag(l, P1_INDEX_NO_DIR, EXT_FL_INDEX);
 	else if ((flags & EXT_FL_INDEX) && (!has_compat(l->f, EXT_COMPAT_DIR_INDEX) || (flags & EXT_FL_INLINE_DATA)))
 		drop_flag(l, P1_FLAG_FEATURE, EXT_FL_INDEX);
+}
+
+/* A negative time with all epoch bits set: a writer that did not know them meant the former only. */
+static void look_at_times(struct look *l)
+{
+	enum { EPOCH = 3 };
+	struct ext_disk_inode *raw = l->raw;
+	const struct {
+		le32 low, *extra;
+		size_t end;
+	} times[] = {
+		{ raw->i_ctime, &raw->i_ctime_extra, offsetof(struct ext_disk_inode, i_mtime_extra) },
+		{ raw->i_mtime, &raw->i_mtime_extra, offsetof(struct ext_disk_inode, i_atime_extra) },
+		{ raw->i_atime, &raw->i_atime_extra, offsetof(struct ext_disk_inode, i_crtime) },
+		{ raw->i_crtime, &raw->i_crtime_extra, offsetof(struct ext_disk_inode, i_version_hi) },
+	};
+	bool bad = false;
+
+	if (l->f->inode_bytes == EXT_GOOD_OLD_INODE_BYTES)
+		return;
+	for (unsigned i = 0; i < ARRAY_LEN(times); i++)
+		bad |= times[i].end <= EXT_GOOD_OLD_INODE_BYTES + (size_t)le16_get(raw->i_extra_isize) &&
+		       (int32_t)le32_get(times[i].low) < 0 && (le32_get(*times[i].extra) & EPOCH) == EPOCH;
+	if (!bad || !fsck_fix(l->w, P1_TIME, .ino = l->ino))
+		return;
+	for (unsigned i = 0; i < ARRAY_LEN(times); i++)
+		*times[i].extra = le32_of(le32_get(*times[i].extra) & ~(uint32_t)EPOCH);
+	l->dirty = true;
 }
 
 static void look_at_fields(struct look *l)
@@ -466,6 +510,7 @@ static void look_at_fields(struct look *l)
 			l->dirty = true;
 		}
 	}
+	look_at_times(l);
 	if (le32_get(raw->i_dtime) && fsck_fix(l->w, l->ino == EXT_ROOT_INO ? P1_ROOT_DTIME : P1_DTIME_SET, .ino = l->ino)) {
 		raw->i_dtime = le32_of(0);
 		l->dirty = true;

@@ -436,8 +436,8 @@ MUST_CHECK int fsck_view_fill(struct fsck *f, struct dir_view *v, uint32_t i);
 void fsck_view_shrink(struct fsck *f, struct dir_view *v, uint32_t nr);
 /* Adds a name; the directory grows by a block when it must. -ENOSPC. */
 MUST_CHECK int fsck_dir_link(struct fsck *f, ino_nr_t dir, const char *name, ino_nr_t ino, unsigned ft);
-/* Takes the entries of dir that name ino away (".." and "." not), but for the first nr_keep. */
-void fsck_dir_unlink(struct fsck *f, ino_nr_t dir, ino_nr_t ino, unsigned nr_keep);
+/* Takes the entries of dir that name ino away (".." and "." not), but for the first nr_keep. name NULL: any. */
+void fsck_dir_unlink(struct fsck *f, ino_nr_t dir, ino_nr_t ino, unsigned nr_keep, const char *name);
 void fsck_dir_set_dotdot(struct fsck *f, ino_nr_t dir, ino_nr_t parent);
 /* Written anew from its entries, hashed when that is right and linear is false. */
 MUST_CHECK int fsck_dir_rebuild(struct fsck *f, struct fsck_dir *d, bool linear);

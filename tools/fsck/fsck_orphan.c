@@ -89,6 +89,10 @@ static void check_list(struct orphans *o)
 			list_clear(o);
 		return;
 	}
+	if (o->f->opts.mode == FSCK_NO) {
+		fsck_fix(&o->f->main, P0_ORPHAN_SKIPPED, .ino = at);
+		return;
+	}
 	if (!fsck_fix(&o->f->main, P0_ORPHAN_LIST, .ino = 0))
 		return;
 	for (size_t i = 0; i < o->list.nr && !is_stopped(o->f); i++)

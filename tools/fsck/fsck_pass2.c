@@ -217,8 +217,8 @@ static void resolve(struct fsck *f, const struct fsck_conflict *c, size_t nr)
 			    .ino = d->ino))
 		return;
 	for (size_t i = 0; i < nr; i++)
-		fsck_dir_unlink(f, c[i].parent, d->ino, c[i].parent == keep);
-	fsck_dir_unlink(f, atomic_load(&d->parent), d->ino, atomic_load(&d->parent) == keep);
+		fsck_dir_unlink(f, c[i].parent, d->ino, c[i].parent == keep, NULL);
+	fsck_dir_unlink(f, atomic_load(&d->parent), d->ino, atomic_load(&d->parent) == keep, NULL);
 	atomic_store(&d->parent, keep);
 }
 

@@ -87,7 +87,7 @@ static ino_nr_t lpf_get(struct fsck *f)
 	if (ino && !is_dir(f, ino)) {
 		if (!fsck_fix(&f->main, P3_LPF_NO_DIR, .ino = ino))
 			return 0;
-		fsck_dir_unlink(f, EXT_ROOT_INO, ino, 0);
+		fsck_dir_unlink(f, EXT_ROOT_INO, ino, 0, "lost+found");
 		if (f->icount[ino])
 			f->icount[ino]--;
 		ino = 0;
@@ -164,7 +164,7 @@ static bool connect(struct fsck *f, struct fsck_dir *d, bool loop)
 	if (!fsck_fix(&f->main, loop ? P3_LOOP : P3_UNCONNECTED, .ino = ino, .dir = parent))
 		return false;
 	if (loop) {
-		fsck_dir_unlink(f, parent, ino, 0);
+		fsck_dir_unlink(f, parent, ino, 0, NULL);
 		atomic_store(&fsck_dir_find(f, ino)->parent, 0);
 	}
 	fsck_reconnect(f, ino);		/* may move what dirs points to */

@@ -427,7 +427,7 @@ int fsck_dir_link(struct fsck *f, ino_nr_t dir, const char *name, ino_nr_t ino, 
 	return err;
 }
 
-void fsck_dir_unlink(struct fsck *f, ino_nr_t dir, ino_nr_t ino, unsigned nr_keep)
+void fsck_dir_unlink(struct fsck *f, ino_nr_t dir, ino_nr_t ino, unsigned nr_keep, const char *name)
 {
 	struct fsck_dir *d = fsck_dir_find(f, dir);
 	struct dir_view v;
@@ -445,7 +445,8 @@ void fsck_dir_unlink(struct fsck *f, ino_nr_t dir, ino_nr_t ino, unsigned nr_kee
 				rec_len = fsck_rec_len(de, c.len - off);
 				if (!rec_len)
 					break;
-				if (le32_get(de->inode) != ino || fsck_name_is_dots(de->name, de->name_len))
+				if (le32_get(de->inode) != ino || fsck_name_is_dots(de->name, de->name_len) ||
+				    (name && (strlen(name) != de->name_len || memcmp(name, de->name, de->name_len))))
 					continue;
 				if (nr_keep > 0) {
 					nr_keep--;

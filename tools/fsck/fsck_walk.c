@@ -92,6 +92,7 @@ static bool map_block_open(struct walk *wk, const struct visit *v, bool *cut)
 	struct fsck *f = wk->w->f;
 	uint8_t *buf = level_buf(wk, v->level);
 	uint32_t nr_bad;
+	bool garbage;
 
 	*cut = false;
 	if (!buf)
@@ -104,7 +105,14 @@ static bool map_block_open(struct walk *wk, const struct visit *v, bool *cut)
 		*cut = bad(wk, P1_MAP_READ, at);
 		return false;
 	}
-	if (wk->bad && is_garbage(wk, (le32 *)buf, f->block_bytes / 4, &nr_bad)) {
+	garbage = is_garbage(wk, (le32 *)buf, f->block_bytes / 4, &nr_bad);
+	/* Nothing is repaired inside of what another file has: that may be its data. */
+	if (wk->bad && nr_bad && fsck_is_used(f, v->pblk)) {
+		*cut = bad(wk, P1_MAP_SHARED, at);
+		if (*cut || !garbage)
+			return false;
+	}
+	if (wk->bad && garbage) {
 		*cut = bad(wk, P1_MAP_GARBAGE, (struct fsck_args){ .pblk = v->pblk, .lblk = v->lblk, .num = nr_bad });
 		if (*cut)
 			return false;

@@ -1,0 +1,265 @@
+"""drive.py: each damage of tests/fsck, or seeded combinations, against fsck.osfs and e2fsck.
+
+    drive.py --fsck PROGRAM --mkfs PROGRAM --work DIR --tree DIR [--seeds FROM:TO] [--noise FROM:TO] [NAME...]
+
+For each: fsck.osfs -fn names the expected problems and agrees with e2fsck -fn on clean or not;
+after fsck.osfs -fy a second run and e2fsck -fn are clean, and files that the recipe does not
+name are unchanged; those it calls moved exist somewhere.
+"""
+import argparse
+import hashlib
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import damage  # noqa: E402
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TIMEOUT = 60
+IMAGES = {
+    "base": "{mkfs} -q -b 1024 -N 512 --size=16M -d {tree} {img}",
+    "nocsum": "{mkfs} -q -b 1024 -N 512 -O ^metadata_csum --size=16M -d {tree} {img}",
+    "inline": "{mkfs} -q -b 1024 -N 512 -O inline_data --size=16M -d {tree} {img}",
+    "journal": "{mkfs} -q -b 1024 -N 512 -O has_journal --size=16M -d {tree} {img}",
+    "ext4": "mke2fs -q -F -t ext4 -b 1024 -N 512 -E no_copy_xattrs -d {tree} {img} 16M",
+}
+
+
+class Failed(Exception):
+    pass
+
+
+def run(*args):
+    p = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=TIMEOUT)
+    return p.returncode, p.stdout.decode("utf-8", "replace")
+
+
+class Recipe:
+    def __init__(self, name):
+        self.name, self.image, self.damage, self.expect, self.lost, self.moved = name, "base", [], [], [], []
+        self.stricter = False   # e2fsck passes over it
+        for line in open(os.path.join(HERE, name, "recipe")):
+            verb, _, rest = line.strip().partition(" ")
+            if verb == "image":
+                self.image = rest
+            elif verb == "damage":
+                self.damage.append(rest)
+            elif verb == "expect":
+                self.expect.append(rest)
+            elif verb == "stricter":
+                self.stricter = True
+            elif verb in ("lost", "moved"):
+                getattr(self, verb).extend(rest.split())
+
+
+class Driver:
+    def __init__(self, a):
+        self.a = a
+        self.bases = {}
+
+    def base(self, name):
+        """(path, {path: hash}, {ino: path}) of an undamaged image."""
+        if name not in self.bases:
+            img = os.path.join(self.a.work, name + ".base")
+            if os.path.exists(img):
+                os.unlink(img)
+            command = IMAGES[name].format(mkfs=self.a.mkfs, tree=self.a.tree, img=img).split()
+            rc, out = run(*command)
+            if rc and "no_copy_xattrs" in command:      # an older mke2fs
+                at = command.index("-E")
+                rc, out = run(*(command[:at] + command[at + 2:]))
+            if rc:
+                raise Failed("cannot make image %s: %s" % (name, out))
+            self.bases[name] = (img, self.manifest(img), self.numbers(img))
+        return self.bases[name]
+
+    def numbers(self, img):
+        d, found = damage.Image(img), {}
+
+        def walk(ino, path):
+            for _, _, i, name in d.entries(ino):
+                if name in (".", ".."):
+                    continue
+                found.setdefault(i, path + "/" + name)
+                if d.inode(i)[1] & 0xF0 == 0x40 and not d.inode(i)[35] & 0x10:
+                    walk(i, path + "/" + name)
+        if not d.inode(2)[35] & 0x10:
+            walk(2, "")
+        return found
+
+    def manifest(self, img):
+        """{path: hash} of files and links: size and contents, where they are not zero."""
+        d, found = damage.Image(img), {}
+
+        def walk(ino, path, depth):
+            for _, _, i, name in d.entries(ino):
+                if name in (".", ".."):
+                    continue
+                raw = d.inode(i)
+                kind, inline = raw[1] & 0xF0, raw[35] & 0x10
+                if kind == 0x40 and depth < 8:
+                    walk(i, path + "/" + name, depth + 1)
+                elif kind in (0x80, 0xA0):
+                    h = hashlib.sha1(raw[4:8] + raw[108:112])
+                    if inline or (kind == 0xA0 and raw[4] < 60 and not raw[5]):
+                        h.update(raw[40:100] + raw[160:])
+                    else:
+                        for lblk, b in sorted(d.pointers(i)[0].items()):
+                            data = d.block(b).rstrip(b"\0")
+                            h.update(b"%d:" % lblk + data if data else b"")
+                    found[path + "/" + name] = h.hexdigest()
+        walk(2, "", 0)
+        d.f.close()
+        return found
+
+    def fsck(self, mode, img):
+        rc, out = run(self.a.fsck, "-f" + mode, img)
+        if rc < 0 or rc & ~5 or "Sanitizer" in out or "runtime error" in out:
+            raise Failed("fsck.osfs -f%s: exit %d\n%s" % (mode, rc, out[-3000:]))
+        return rc, out
+
+    def check(self, image, lines, expect, lost, moved, seed=0, agree=True, stricter=False):
+        base, before, numbers = self.base(image)
+        img = os.path.join(self.a.work, "img")
+        shutil.copyfile(base, img)
+        d = damage.Damage(img, random.Random(seed))
+        for line in lines:
+            d.run(line)
+        d.i.f.close()
+        was = hashlib.sha1(open(img, "rb").read()).hexdigest()
+        rc, out = run(self.a.fsck, "-fn", "--json", img)
+        if rc < 0 or rc & ~5:
+            raise Failed("fsck.osfs -fn --json: exit %d\n%s" % (rc, out[-3000:]))
+        try:
+            ids = {p["id"] for p in json.loads(out[out.index("{\n"):])["problems"]}
+        except ValueError:
+            raise Failed("no JSON: " + out[-3000:])
+        if hashlib.sha1(open(img, "rb").read()).hexdigest() != was:
+            raise Failed("-n has changed the image")
+        for e in expect:
+            if e not in ids:
+                raise Failed("%s is not found, but %s" % (e, " ".join(sorted(ids)) or "nothing"))
+        erc, eout = run("e2fsck", "-fn", img)
+        clean = erc == 0 and "? no" not in eout     # of counts it says so in words only
+        if agree and (rc == 0) != (clean and not stricter):
+            raise Failed("fsck.osfs -fn says %d, e2fsck %d: %s\n%s" % (rc, erc, " ".join(sorted(ids)), eout[-2000:]))
+        self.repair(img)
+        self.compare(before, self.manifest(img), [numbers.get(int(p[1:-1]), p) if p[0] == "<" else p for p in lost], moved)
+
+    def repair(self, img):
+        first, out = self.fsck("y", img)
+        second, out2 = self.fsck("n", img)
+        if second:
+            raise Failed("after -fy a second run finds:\n%s\n--- the first said:\n%s" % (out2[-2500:], out[-2500:]))
+        if first & 4:
+            raise Failed("-fy left errors:\n" + out[-3000:])
+        erc, eout = run("e2fsck", "-fn", img)
+        if erc:
+            raise Failed("after -fy e2fsck finds:\n%s\n--- fsck.osfs said:\n%s" % (eout[-2500:], out[-2500:]))
+
+    @staticmethod
+    def compare(before, after, lost, moved):
+        def below(path, tops):
+            return any(path == t or path.startswith(t.rstrip("/") + "/") for t in tops)
+        somewhere = set(after.values())
+        for path, digest in before.items():
+            if below(path, lost):
+                continue
+            if below(path, moved):
+                if digest not in somewhere:
+                    raise Failed("%s is nowhere" % path)
+            elif after.get(path) != digest:
+                raise Failed("%s has changed" % path if path in after else "%s is gone" % path)
+
+    def recipe(self, r):
+        self.check(r.image, r.damage, r.expect, r.lost, r.moved, stricter=r.stricter)
+
+    def combination(self, recipes, seed):
+        """Three of the kinds that go together, one after the other; who damages what another needs to find it is left out."""
+        rng = random.Random(seed)
+        image = rng.choice(["base"] * 6 + ["nocsum", "inline", "journal", "ext4"])
+        pool = [r for r in recipes if r.image == image] if image == "ext4" else \
+            [r for r in recipes if r.image in ("base", image)] if image != "inline" else \
+            [r for r in recipes if r.image == image or (r.image == "base" and r.name.startswith(("sb-", "gd-", "bitmap")))]
+        chosen = rng.sample([r for r in pool if r.name != "sb-copy"], 3)     # with it, nothing may be left to go by
+        self.what = "seed %d: %s: %s" % (seed, image, " ".join(r.name for r in chosen))
+        base, _, _ = self.base(image)
+        probe, lines, lost, moved = os.path.join(self.a.work, "probe"), [], [], []
+        shutil.copyfile(base, probe)
+        for r in chosen:
+            try:
+                d = damage.Damage(probe, random.Random(seed))
+                for line in r.damage:
+                    d.run(line)
+            except (SystemExit, Exception):     # what it names is no longer to be found
+                shutil.copyfile(base, probe)
+                d = damage.Damage(probe, random.Random(seed))
+                for line in lines:
+                    d.run(line)
+                continue
+            lines, lost, moved = lines + r.damage, lost + r.lost, moved + r.moved
+        self.check(image, lines, [], lost, moved, seed, agree=False)
+
+    def noise(self, seed):
+        """Random bytes all over the metadata: no crash, an end, and a sound filesystem after it."""
+        rng = random.Random(seed)
+        image = rng.choice(sorted(IMAGES))
+        self.what = "noise %d: %s" % (seed, image)
+        img = os.path.join(self.a.work, "img")
+        shutil.copyfile(self.base(image)[0], img)
+        d = damage.Damage(img, rng)
+        d.run("noise %d" % rng.choice([1, 3, 10, 40]))
+        d.i.f.close()
+        self.fsck("n", img)
+        self.repair(img)
+
+
+def span(text):
+    a, _, b = text.partition(":")
+    return range(int(a), int(b))
+
+
+def main():
+    p = argparse.ArgumentParser()
+    for name in ("fsck", "mkfs", "work", "tree"):
+        p.add_argument("--" + name, required=True)
+    p.add_argument("--seeds", type=span)
+    p.add_argument("--noise", type=span)
+    p.add_argument("--keep-going", action="store_true")
+    p.add_argument("names", nargs="*")
+    a = p.parse_args()
+    recipes = [Recipe(n) for n in sorted(os.listdir(HERE)) if os.path.exists(os.path.join(HERE, n, "recipe"))]
+    d, bad, nr = Driver(a), 0, 0
+
+    def attempt(what, fn, *args):
+        nonlocal bad, nr
+        d.what = what
+        nr += 1
+        try:
+            fn(*args)
+        except (Failed, subprocess.TimeoutExpired) as e:
+            bad += 1
+            print("FAILED %s: %s" % (d.what, e))
+            if os.path.exists(os.path.join(a.work, "img")):
+                shutil.copyfile(os.path.join(a.work, "img"), os.path.join(a.work, "failed-%s" % re.sub(r"\W+", "_", what)))
+            if not a.keep_going:
+                sys.exit(1)
+
+    if a.seeds is None and a.noise is None:
+        for r in recipes:
+            if not a.names or r.name in a.names:
+                attempt(r.name, d.recipe, r)
+    for s in a.seeds or []:
+        attempt("seed %d" % s, d.combination, recipes, s)
+    for s in a.noise or []:
+        attempt("noise %d" % s, d.noise, s)
+    print("%d damages, %d failed" % (nr, bad))
+    sys.exit(bad != 0)
+
+
+main()
