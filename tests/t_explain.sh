@@ -170,6 +170,20 @@ for list in "--list=$T/list" "--list=$T/badblocks --unit=1024" "--list=$T/map"; 
 done
 "$DUMP" "${IMGS[@]}" explain --member="$member" "--list=$T/list" | grep -q 'sector 8: md superblock' || fail "the list's last line"
 
+# a mounted one says the same, of what is not on disk yet too
+mount_osfs "${IMGS[@]}"
+"$OSFSCTL" explain "$MNT" /single --json >"$T/two" || fail "osfsctl explain"
+python3 -c 'import json,sys; a, b = [json.load(open(f)) for f in sys.argv[1:]]; assert a == b, (a, b)' "$T/one" "$T/two" ||
+    fail "osfsctl explain says something else than dump.osfs"
+head -c 300000 /dev/urandom >"$MNT/fresh"
+"$OSFSCTL" explain "$MNT" "$MNT/fresh@200000" >"$T/out" || fail "osfsctl explain of a fresh file"
+block=$(sed -n 's/.*filesystem block \([0-9]*\),.*/\1/p' "$T/out")
+"$OSFSCTL" explain "$MNT" --blocks="$block" | grep -q ': file /fresh (inode' || fail "a fresh block has no owner"
+"$OSFSCTL" explain "$MNT" --member="$member" --list="$T/list" | grep -qE 'file /(single|sub/again) ' || fail "osfsctl explain --list"
+"$OSFSCTL" explain "$MNT" --member=1 --sectors=8 | grep -q ': md superblock' || fail "osfsctl explain: md superblock"
+umount_osfs
+"$DUMP" "${IMGS[@]}" explain --blocks="$block" | grep -q ': file /fresh (inode' || fail "the fresh block on disk"
+
 # mistakes are named
 wrong() { local p=$1; shift; if "$DUMP" "${IMGS[@]}" explain "$@" >"$T/out" 2>&1; then fail "explain $*"; fi
     grep -qE -- "$p" "$T/out" || { cat "$T/out" >&2; fail "explain $*: no '$p'"; }; }

@@ -41,6 +41,8 @@ int ctl_verb_layout(struct daemon *d, const json_t *args, json_t **result, char 
 int ctl_verb_disk(struct daemon *d, const json_t *args, json_t **result, char **error_text);
 int ctl_verb_scrub(struct daemon *d, const json_t *args, json_t **result, char **error_text);
 int ctl_verb_rebuild(struct daemon *d, const json_t *args, json_t **result, char **error_text);
+/* ctl_explain.c */
+int ctl_verb_explain(struct daemon *d, const json_t *args, json_t **result, char **error_text);
 /* ctl_raid_status.c: a new reference. */
 json_t *ctl_array_json(struct raid *r);
 

@@ -246,5 +246,6 @@ const struct ctl_verb ctl_verbs[] = {
 	{ "disk", ctl_verb_disk },
 	{ "scrub", ctl_verb_scrub },
 	{ "rebuild", ctl_verb_rebuild },
+	{ "explain", ctl_verb_explain },
 	{ NULL, NULL },
 };

@@ -197,6 +197,12 @@ MUST_CHECK int fs_setxattr(struct fs *fs, ino_nr_t ino, const char *name, const 
 			   int flags);
 MUST_CHECK int fs_removexattr(struct fs *fs, ino_nr_t ino, const char *name);
 
+/*
+ * Bytes of the device as the mounted filesystem has them now, dirty ones too: metadata between two
+ * operations. For looking only. -EINVAL outside of the filesystem.
+ */
+MUST_CHECK int fs_peek(struct fs *fs, uint64_t off_bytes, void *buf, size_t len_bytes);
+
 struct fs_status {
 	char label[17];
 	uint8_t uuid[16];

@@ -115,4 +115,11 @@ void jnl_set_commit_hook(struct jnl *j, void (*fn)(void *arg, jnl_tid tid), void
  */
 void jnl_set_abort_hook(struct jnl *j, void (*fn)(void *arg, int err), void *arg);
 
+/*
+ * Between these no handle is open, so metadata in the cache is between two operations (J0). Closes the gate
+ * and waits for the handles that are open; arg is the journal. Not nested, no I/O meanwhile, no handle of the caller's.
+ */
+void jnl_freeze(void *arg);
+void jnl_thaw(void *arg);
+
 #endif

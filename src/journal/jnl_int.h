@@ -70,8 +70,5 @@ struct jnl {
 
 void jnl_init(struct jnl *j, const struct jnl_ops *ops, struct cache *c, struct blk_dev *dev);
 void jnl_fini(struct jnl *j);
-/* Closes the gate and waits until no handle is open; arg is the journal. Not nested. */
-void jnl_freeze(void *arg);
-void jnl_thaw(void *arg);
 
 #endif

@@ -4,6 +4,7 @@
  *	osfsctl.c   the command line, one row a verb
  *	status.c    status, scrub, wait
  *	layout.c    layout, of a mount or of members that nobody has mounted
+ *	explain.c   explain: paths, lists of bad sectors
  */
 #ifndef OSFS_TOOLS_CTL_CTL_H
 #define OSFS_TOOLS_CTL_CTL_H
@@ -37,5 +38,8 @@ int print_scrub(const json_t *answer);
 int print_rates(const json_t *answer);
 int run_wait(const struct request *r);
 int run_layout(const struct request *r);
+
+/* explain.c */
+int run_explain(const struct request *r);
 
 #endif

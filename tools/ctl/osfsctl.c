@@ -16,6 +16,9 @@ static const char usage_text[] =
 	"  wait [MNT]               until no rebuild, resync or scrub runs\n"
 	"  layout MNT [PATH [OFFSET]] | layout MEMBER...   [--offset=BYTE] [--rows=N]\n"
 	"                           the array as a table; where a byte lies, and what a read of it takes now\n"
+	"  explain MNT PATH[@OFFSET]                      where a file or a byte of it lies\n"
+	"  explain MNT --member=N --sectors=FROM[-TO]     whose sectors these are; also --volume-sectors=, --blocks=,\n"
+	"          --list=FILE [--unit=BYTES]             bad sectors of badblocks, ddrescue   --scrub  what scrub found\n"
 	"  disk kill MNT N          disk N (a slot, or an image's name) fails every request   [--p=P] [--seed=N]\n"
 	"  disk slow MNT N MSEC     takes longer        disk flip MNT N [TIMES] [--write]   a bit is wrong\n"
 	"  disk fault MNT N RULE    see osfsctl(8)      disk return MNT N    all that ends; the member comes back\n"
@@ -113,6 +116,7 @@ static const struct verb {
 	{ "rebuild", print_rates, false, true, NULL },
 	{ "wait", NULL, false, false, run_wait },
 	{ "layout", NULL, false, false, run_layout },
+	{ "explain", NULL, false, false, run_explain },
 };
 
 static const struct verb *find_verb(const char *name)

@@ -194,28 +194,6 @@ static uint64_t part_blocks(const struct look *l, const struct part *p, pblk_t *
 	return *first < end ? end - *first : 0;
 }
 
-static int range_compare(const void *a, const void *b)
-{
-	const struct look_range *x = a, *y = b;
-
-	return x->first < y->first ? -1 : x->first > y->first;
-}
-
-size_t explain_ranges_join(struct look_range *r, size_t nr)
-{
-	size_t n = 0;
-
-	if (nr > 1)
-		qsort(r, nr, sizeof(*r), range_compare);
-	for (size_t i = 0; i < nr; i++) {
-		if (n > 0 && r[i].first <= r[n - 1].first + r[n - 1].nr)
-			r[n - 1].nr = MAX(r[n - 1].first + r[n - 1].nr, r[i].first + r[i].nr) - r[n - 1].first;
-		else
-			r[n++] = r[i];
-	}
-	return n;
-}
-
 /* The inodes whose records lie in a run of a table, as numbers [*from, *to). */
 static void table_inodes(const struct look *l, const struct look_owner *o, uint64_t from_byte, uint64_t to_byte, ino_nr_t *from, ino_nr_t *to)
 {

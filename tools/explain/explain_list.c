@@ -5,6 +5,28 @@
 #include "base/log.h"
 #include "explain/explain_int.h"
 
+static int range_compare(const void *a, const void *b)
+{
+	const struct look_range *x = a, *y = b;
+
+	return x->first < y->first ? -1 : x->first > y->first;
+}
+
+size_t explain_ranges_join(struct look_range *r, size_t nr)
+{
+	size_t n = 0;
+
+	if (nr > 1)
+		qsort(r, nr, sizeof(*r), range_compare);
+	for (size_t i = 0; i < nr; i++) {
+		if (n > 0 && r[i].first <= r[n - 1].first + r[n - 1].nr)
+			r[n - 1].nr = MAX(r[n - 1].first + r[n - 1].nr, r[i].first + r[i].nr) - r[n - 1].first;
+		else
+			r[n++] = r[i];
+	}
+	return n;
+}
+
 struct list {
 	struct look_range *r;
 	size_t nr, cap;
