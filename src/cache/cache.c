@@ -201,6 +201,7 @@ int cache_get(struct cache *c, pblk_t pblk, const struct cache_kind *kind, const
 		f = frame_new(c, s, pblk);
 		if (!f) {
 			os_mutex_unlock(&s->lock);
+			*out = NULL;
 			return -ENOMEM;
 		}
 		s->nr_misses++;
@@ -230,6 +231,7 @@ int cache_get_new(struct cache *c, pblk_t pblk, const struct cache_kind *kind, s
 	else
 		f = frame_new(c, s, pblk);
 	os_mutex_unlock(&s->lock);
+	*out = NULL;
 	if (!f)
 		return -ENOMEM;
 	memset(f->buf.data, 0, c->block_bytes);

@@ -76,7 +76,7 @@ void cache_free(struct cache *c);
  */
 void cache_set_freezer(struct cache *c, void (*freeze)(void *arg), void (*thaw)(void *arg), void *arg);
 
-/* One block, read and checked when it is not there. */
+/* One block, read and checked when it is not there. *out is NULL after an error. */
 MUST_CHECK int cache_get(struct cache *c, pblk_t pblk, const struct cache_kind *kind, const void *arg,
 			 struct cache_buf **out);
 /* One block that is about to be initialised: not read, zeroed, taken as checked. */
