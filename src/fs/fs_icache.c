@@ -127,10 +127,13 @@ static void idle_remove(struct ishard *s, struct fs_inode *inode)
 	s->nr_idle--;
 }
 
-/* An unlinked one that is remembered is to be had from memory only. */
+/*
+ * An unlinked one that is remembered is to be had from memory only. One that could not be taken from the
+ * orphan list stays until the unmount: the list in memory goes through it. (Nobody has it: no lock.)
+ */
 static bool may_idle(const struct fs_inode *inode)
 {
-	return inode->nlink > 0 || inode->nr_refs == 0;
+	return (inode->nlink > 0 || inode->nr_refs == 0) && !inode->on_orphan_list;
 }
 
 static void idle_add(struct ishard *s, struct fs_inode *inode)
@@ -145,7 +148,7 @@ static void idle_add(struct ishard *s, struct fs_inode *inode)
 static void settle(struct ishard *s, struct fs_inode *inode)
 {
 	assert(inode->nr_pins == 0);
-	if (inode->load_err < 0)
+	if (inode->load_err < 0 && !inode->on_orphan_list)
 		drop(s, inode);
 	else
 		idle_add(s, inode);
@@ -296,6 +299,10 @@ static void destroy(struct ishard *s, struct fs_inode *inode)
 	os_mutex_unlock(&s->lock);
 	fs_inode_destroy(inode);	/* what fails stays on the orphan list, logged */
 	os_mutex_lock(&s->lock);
+	if (inode->on_orphan_list) {	/* it could not be: whoever waits for the number gets an error */
+		inode->load_err = -EUCLEAN;
+		os_cond_broadcast(&s->loaded);
+	}
 	if (--inode->nr_pins == 0)
 		settle(s, inode);
 }
@@ -416,6 +423,13 @@ int fs_icache_store_atimes(struct fs *fs)
 	return for_each_dirty(fs, store_atime);
 }
 
+/* What is on the orphan list still goes with the table (fs_icache_fini). */
+static void settle_last(struct ishard *s, struct fs_inode *inode)
+{
+	if (!inode->on_orphan_list)
+		drop(s, inode);
+}
+
 void fs_icache_drain(struct fs *fs)
 {
 	for (unsigned i = 0; i < NR_SHARDS; i++) {
@@ -437,7 +451,7 @@ void fs_icache_drain(struct fs *fs)
 				if (inode->load_err == 0 && inode->nlink == 0 && !fs_writable(fs))
 					destroy(s, inode);
 				else
-					drop(s, inode);
+					settle_last(s, inode);
 			}
 		/* What was destroyed may have settled as idle when it could not be. */
 		while (!list_is_empty(&s->idle)) {

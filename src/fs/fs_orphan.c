@@ -127,6 +127,9 @@ static void give_up(struct fs *fs)
 	atomic_store(&fs->read_only, true);
 	while ((inode = list_first(&fs->orphans, struct fs_inode, orphan_link))) {
 		list_del(&inode->orphan_link);
+		if (inode->load_err)
+			continue;	/* it could not be deleted: it stays as it is, nobody's (IC2) */
+		inode->on_orphan_list = false;
 		fs_iput(inode);
 	}
 }
@@ -145,14 +148,17 @@ int fs_orphans_process(struct fs *fs)
 
 		if (inode->nlink > 0) {
 			err = finish_truncate(inode);
+			/* Cut as far as damage, which is told and noted, let it be. */
+			if (err == -EUCLEAN && !inode->on_orphan_list)
+				err = 0;
 			nr_truncated++;
 		} else {
 			nr_deleted++;
 		}
-		if (err)
-			break;
+		if (err && inode->on_orphan_list)
+			break;		/* give_up() puts it */
 		fs_iput(inode);	/* destroys it when it has no links, which takes it off the list */
-		if (head(fs) == ino)
+		if (!err && head(fs) == ino)
 			err = -EUCLEAN;
 	}
 	if (err)
