@@ -67,19 +67,14 @@ static bool block_find(struct fs_inode *dir, struct cache_buf *b, lblk_t lblk, s
 /* A bad block does not keep us from the others; but then "not there" cannot be said. */
 static int linear_find(struct fs_inode *dir, struct fs_name name, struct slot *s)
 {
-	const lblk_t end = fs_dir_nr_blocks(dir);
-	int bad = -ENOENT;
+	struct fs_dir_scan scan = { .dir = dir };
+	struct cache_buf *b;
+	lblk_t lblk;
 
-	for (lblk_t lblk = 0; lblk < end; lblk++) {
-		struct cache_buf *b;
-		int err = fs_dir_block_get(dir, lblk, &fs_dir_kind_leaf, &b);
-
-		if (err)
-			bad = err;
-		else if (block_find(dir, b, lblk, name, s))
+	while (fs_dir_scan_next(&scan, &lblk, &b))
+		if (block_find(dir, b, lblk, name, s))
 			return 0;
-	}
-	return bad;
+	return scan.bad ? scan.bad : -ENOENT;
 }
 
 /* *tree_bad: the index is damaged, which says nothing about the leaves. */
@@ -221,22 +216,20 @@ static int append_block(struct jnl_handle *h, struct fs_inode *dir, struct fs_na
  */
 static int linear_put(struct jnl_handle *h, struct fs_inode *dir, struct fs_name name, ino_nr_t ino, unsigned type)
 {
-	const lblk_t end = fs_dir_nr_blocks(dir);
+	struct fs_dir_scan scan = { .dir = dir, .lblk = MIN(dir->dir_hint, fs_dir_nr_blocks(dir)) };
+	struct cache_buf *b;
+	lblk_t lblk;
 
-	for (lblk_t lblk = MIN(dir->dir_hint, end); lblk < end; lblk++) {
-		CLEANUP_BUF struct cache_buf *b = NULL;
-		int err = fs_dir_block_get(dir, lblk, &fs_dir_kind_leaf, &b);
+	while (fs_dir_scan_next(&scan, &lblk, &b)) {
+		const int err = put_in_block(h, dir, b, name, ino, type);
 
-		if (err == -EUCLEAN)
-			continue;
-		if (!err)
-			err = put_in_block(h, dir, b, name, ino, type);
+		cache_put(b);
 		if (err != -ENOSPC) {
 			dir->dir_hint = lblk;
 			return err;
 		}
 	}
-	return -ENOSPC;
+	return scan.bad && scan.bad != -EUCLEAN ? scan.bad : -ENOSPC;
 }
 
 static bool may_become_hashed(const struct fs_inode *dir)

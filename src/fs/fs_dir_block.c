@@ -8,6 +8,7 @@
 enum {
 	FIND_AHEAD_BLOCKS = 32,		/* of the map, per look-up */
 	READAHEAD_BYTES = 256 << 10,
+	SCAN_BAD_MAX = 64,		/* bad blocks and holes that a scan passes by */
 };
 
 int fs_dir_damaged(struct fs_inode *dir, pblk_t pblk, const char *fmt, ...)
@@ -105,6 +106,25 @@ int fs_dir_block_get(struct fs_inode *dir, lblk_t lblk, const struct cache_kind 
 	if (err)
 		*out = NULL;
 	return err == -EUCLEAN ? fs_damaged(dir->fs, dir->ino, ext.pblk, err) : err;
+}
+
+bool fs_dir_scan_next(struct fs_dir_scan *s, lblk_t *lblk, struct cache_buf **out)
+{
+	const lblk_t end = fs_dir_nr_blocks(s->dir);
+
+	while (s->lblk < end && s->nr_bad < SCAN_BAD_MAX) {
+		struct fs_extent ext;
+		const int err = fs_dir_block_get(s->dir, s->lblk, &fs_dir_kind_leaf, out);
+
+		*lblk = s->lblk++;
+		if (!err)
+			return true;
+		s->bad = err;
+		s->nr_bad++;
+		if (!fs_map_find(s->dir, *lblk, UINT32_MAX, &ext) && !ext.pblk)
+			s->lblk = *lblk + ext.nr;
+	}
+	return false;
 }
 
 void fs_dir_readahead(struct fs_inode *dir, lblk_t lblk)

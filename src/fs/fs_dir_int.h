@@ -115,6 +115,18 @@ struct fs_chain fs_dir_chain(const struct fs_inode *dir, const struct cache_buf 
 /* A hole or a block that fails its check is -EUCLEAN (logged). *out is NULL after an error. */
 MUST_CHECK int fs_dir_block_get(struct fs_inode *dir, lblk_t lblk, const struct cache_kind *kind,
 				struct cache_buf **out);
+/*
+ * All blocks from lblk on as chains. Damage is passed by and left in bad; holes at one go, and only so
+ * much of it: a directory that is nothing but damage must not keep anybody for long.
+ */
+struct fs_dir_scan {
+	struct fs_inode *dir;
+	lblk_t lblk;		/* next */
+	unsigned nr_bad;
+	int bad;		/* 0, or the last error */
+};
+/* False: the end. The block is the caller's to put. */
+bool fs_dir_scan_next(struct fs_dir_scan *s, lblk_t *lblk, struct cache_buf **out);
 /* Reads ahead the blocks from lblk on, as far as is reasonable. */
 void fs_dir_readahead(struct fs_inode *dir, lblk_t lblk);
 /* Checksum and jnl_dirty (D2). */

@@ -187,6 +187,9 @@ static int check_fields(struct fs_inode *inode)
 		return bad(inode, "impossible size", inode->size_bytes);
 	if (S_ISDIR(inode->mode) && !fs_inode_has_inline(inode) && inode->size_bytes & (fs->block_bytes - 1))
 		return bad(inode, "a directory's size that is no whole number of blocks:", inode->size_bytes);
+	/* Whoever goes through all its blocks would not come back. */
+	if (S_ISDIR(inode->mode) && !fs_inode_has_inline(inode) && inode->size_bytes >> fs->block_shift > fs->nr_blocks)
+		return bad(inode, "a directory larger than the filesystem:", inode->size_bytes);
 	if (S_ISLNK(inode->mode) && inode->size_bytes >= fs->block_bytes)
 		return bad(inode, "impossible length of a symbolic link", inode->size_bytes);
 	if (inode->file_acl && !fs_data_blocks_ok(fs, inode->file_acl, 1))

@@ -99,25 +99,22 @@ static int inline_by_offset(struct fs_reader *r, uint64_t cookie)
 
 static int blocks_by_offset(struct fs_reader *r, uint64_t cookie)
 {
-	struct fs_inode *dir = r->dir;
-	const unsigned shift = dir->fs->block_shift;
-	const lblk_t end = fs_dir_nr_blocks(dir);
+	const unsigned shift = r->dir->fs->block_shift;
+	struct fs_dir_scan scan = { .dir = r->dir, .lblk = cookie >> shift };
+	struct cache_buf *b;
+	lblk_t lblk;
 
-	for (lblk_t lblk = cookie >> shift; lblk < end && !r->is_full; lblk++) {
-		CLEANUP_BUF struct cache_buf *b = NULL;
-		struct fs_chain chain;
-		int err;
+	fs_dir_readahead(r->dir, scan.lblk);
+	while (!r->is_full && fs_dir_scan_next(&scan, &lblk, &b)) {
+		const struct fs_chain chain = fs_dir_chain(r->dir, b);
 
 		if (lblk % READAHEAD_EVERY == 0)
-			fs_dir_readahead(dir, lblk);
-		err = fs_dir_block_get(dir, lblk, &fs_dir_kind_leaf, &b);
-		if (err) {
-			r->bad = err;
-			continue;
-		}
-		chain = fs_dir_chain(dir, b);
+			fs_dir_readahead(r->dir, lblk);
 		give_chain(r, &chain, lblk << shift, cookie, (lblk + 1) << shift);
+		cache_put(b);
 	}
+	if (scan.bad)
+		r->bad = scan.bad;
 	return 0;
 }
 

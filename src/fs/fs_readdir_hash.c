@@ -140,20 +140,17 @@ static int collect_inline(struct hash_list *l)
 
 static int collect_all(struct hash_list *l)
 {
-	const lblk_t end = fs_dir_nr_blocks(l->r->dir);
+	struct fs_dir_scan scan = { .dir = l->r->dir };
+	struct cache_buf *b;
+	lblk_t lblk;
 	int err = 0;
 
 	if (l->in)
 		return collect_inline(l);
-	for (lblk_t lblk = 0; !err && lblk < end; lblk++) {
-		struct cache_buf *b;
-		int bad = fs_dir_block_get(l->r->dir, lblk, &fs_dir_kind_leaf, &b);
-
-		if (bad)
-			l->r->bad = bad;
-		else
-			err = collect_block(l, b, lblk, 0, UINT32_MAX - 1);
-	}
+	while (!err && fs_dir_scan_next(&scan, &lblk, &b))
+		err = collect_block(l, b, lblk, 0, UINT32_MAX - 1);
+	if (scan.bad)
+		l->r->bad = scan.bad;
 	return err;
 }
 
