@@ -19,6 +19,11 @@ typedef void log_sink(void *arg, enum log_level level, const char *line);
 /* sink NULL: standard error. Messages above max_level are dropped. */
 void log_set_sink(log_sink *sink, void *arg);
 void log_set_level(enum log_level max_level);
+/*
+ * So many lines at once, and so many a second in the long run: a damaged image that is read again and again
+ * does not fill a disk. What is left out is counted and told. 0, as at the start: no limit.
+ */
+void log_set_limit(unsigned burst, unsigned per_sec);
 void log_set_program(const char *name);	/* kept, not copied */
 
 void log_message(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);

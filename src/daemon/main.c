@@ -13,6 +13,7 @@ int main(int argc, char **argv)
 	int status = EXIT_DONE;
 
 	log_set_program("osfs");
+	log_set_limit(1000, 20);
 	opts_init(&o);
 	if (opts_parse(argc, argv, &o)) {
 		opts_fini(&o);
