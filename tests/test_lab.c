@@ -193,7 +193,7 @@ static void crash_start(struct lab_crash *c, const char *level, unsigned percent
 	ck_assert_int_eq(lab_config_init(&c->cfg, level), 0);
 	mallopt(M_TRIM_THRESHOLD, 256 << 20);
 	mallopt(M_MMAP_THRESHOLD, 64 << 20);
-	log_set_sink(say_nothing, NULL);
+	if (!getenv("LAB_LOG")) log_set_sink(say_nothing, NULL);
 }
 
 static void crash_run(struct lab_crash *c, uint64_t step)
@@ -269,6 +269,76 @@ START_TEST(a_state_is_the_same_each_time)
 }
 END_TEST
 
+/* Arrays ---------------------------------------------------------------------------------------------- */
+
+/* Assembles what is on from and writes to it once; what was written is on *t. False: it cannot be assembled. */
+static bool use_array(struct lab_crash *c, struct lab_image *const *from, struct blk_tape **t)
+{
+	struct lab_stack_opts o = { .volume_only = true };
+	struct lab_image *work[LAB_MAX_MEMBERS] = { NULL };
+	struct lab_stack s;
+	char buf[4096] = "x";
+	const char *what;
+	bool ok;
+
+	ck_assert_int_eq(blk_tape_new(&o.tape), 0);
+	for (unsigned i = 0; i < c->cfg.nr_members; i++)
+		ck_assert_int_eq(lab_image_copy(from[i], &work[i]), 0);
+	ok = !lab_stack_open(&c->cfg, c->alloc, work, &o, &s, &what);
+	if (ok) {
+		ck_assert_int_eq(blk_write(s.volume, 64, buf, sizeof(buf)), 0);
+		ck_assert_int_eq(lab_stack_close(&s), 0);
+	}
+	for (unsigned i = 0; i < c->cfg.nr_members; i++)
+		lab_image_free(work[i]);
+	*t = o.tape;
+	return ok;
+}
+
+static void cut_all(const struct lab_config *cfg, struct blk_tape *t, size_t at, struct lab_image *const *from,
+		    struct lab_image **to)
+{
+	const struct lab_cut cut = { .at = at, .mode = LAB_CUT_CERTAIN };
+	struct lab_tape lt;
+
+	ck_assert_int_eq(lab_tape_init(&lt, t), 0);
+	for (unsigned i = 0; i < cfg->nr_members; i++)
+		ck_assert_int_eq(lab_image_copy(from[i], &to[i]), 0);
+	ck_assert_int_eq(lab_cut_apply(&lt, &cut, to, cfg->nr_members), 0);
+	lab_tape_fini(&lt);
+}
+
+/* S14: cut while superblocks are being written, and again when they are written for the next time. */
+START_TEST(an_array_comes_up_after_any_two_crashes)
+{
+	static const char *const levels[] = { "1", "5", "10" };
+	struct blk_tape *first, *second, *third;
+	struct lab_crash c;
+
+	crash_start(&c, levels[_i], 0);
+	ck_assert_int_eq(lab_crash_init(&c), 0);
+	ck_assert(use_array(&c, c.base, &first));
+	for (size_t at = 0; at <= blk_tape_nr(first); at++) {
+		struct lab_image *once[LAB_MAX_MEMBERS], *twice[LAB_MAX_MEMBERS];
+
+		cut_all(&c.cfg, first, at, c.base, once);
+		ck_assert_msg(use_array(&c, once, &second), "cut at %zu", at);
+		for (size_t again = 0; again <= blk_tape_nr(second); again++) {
+			cut_all(&c.cfg, second, again, once, twice);
+			ck_assert_msg(use_array(&c, twice, &third), "cut at %zu, then at %zu", at, again);
+			blk_tape_free(third);
+			for (unsigned i = 0; i < c.cfg.nr_members; i++)
+				lab_image_free(twice[i]);
+		}
+		blk_tape_free(second);
+		for (unsigned i = 0; i < c.cfg.nr_members; i++)
+			lab_image_free(once[i]);
+	}
+	blk_tape_free(first);
+	ck_assert_uint_eq(lab_crash_fini(&c), 0);
+}
+END_TEST
+
 /* lab_check --------------------------------------------------------------------------------------------- */
 
 static int check_with(struct lab_crash *c, sect_t sect, unsigned byte, uint8_t xor, char **said)
@@ -336,6 +406,7 @@ int main(void)
 	tcase_add_test(tc, without_a_journal_crashes_are_seen);
 	tcase_add_loop_test(tc, no_state_breaks_a_promise, 0, ARRAY_LEN(configs));
 	tcase_add_test(tc, a_state_is_the_same_each_time);
+	tcase_add_loop_test(tc, an_array_comes_up_after_any_two_crashes, 0, 3);
 	tcase_add_test(tc, the_check_sees_what_is_wrong);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);

@@ -5,6 +5,8 @@
  *      a higher event count, before that write is acknowledged.
  * S8   Superblocks say active before the first write after they said clean, and
  *      clean only after a flush with no write under way.
+ * S14  The events of members in service never differ by more than one, whenever the power goes: who is
+ *      behind after a crash catches up before the others get further.
  *
  * raid_write_begin() counts the writer and then looks whether the array is active;
  * raid_mark_clean() takes active away and then looks whether there are writers: in
@@ -100,7 +102,10 @@ static void member_leave_service(struct raid *r, struct raid_member *m)
 	atomic_store(&m->slot, -1);
 }
 
-/* One round; returns how many superblocks were written, *nr_failed how many could not be. */
+/*
+ * One round: all that are not written at these events yet. Returns how many superblocks were
+ * written, *nr_failed how many could not be.
+ */
 static unsigned superblocks_write(struct raid *r, const struct raid_sb_state *st, unsigned *nr_failed)
 {
 	struct raid_member *written[RAID_MAX_MEMBERS];
@@ -109,7 +114,7 @@ static unsigned superblocks_write(struct raid *r, const struct raid_sb_state *st
 	for (unsigned i = 0; i < r->nr_members; i++) {
 		struct raid_member *m = r->members[i];
 
-		if (!has_superblock(m))
+		if (!has_superblock(m) || m->sb.info.events == st->events)
 			continue;
 		m->sb.info.recovery_sect = atomic_load(&m->state) == RAID_REBUILDING ? m->recovered_safe : MD_SECT_MAX;
 		m->sb.is_replacement = atomic_load(&m->is_replacement);
@@ -140,21 +145,28 @@ static unsigned superblocks_write(struct raid *r, const struct raid_sb_state *st
 	return nr_good;
 }
 
+static struct raid_sb_state state_now(struct raid *r)
+{
+	roles_collect(r);
+	return (struct raid_sb_state){
+		.events = r->events, .utime_sec = (uint64_t)time(NULL), .resync_sect = r->sb_active ? 0 : r->resync_sect,
+		.nr_devs = r->nr_devs, .roles = r->roles, .present = r->present };
+}
+
 int raid_sb_update_locked(struct raid *r)
 {
+	struct raid_sb_state st;
 	bool missing[RAID_MAX_MEMBERS];
 	unsigned nr_failed, nr_good;
 
 	assert_held(&r->lock);
 	atomic_store(&r->updating, true);
+	st = state_now(r);
+	superblocks_write(r, &st, &nr_failed);	/* S14; most times nobody is behind */
 	/* Who could not be written is faulty, and the others have to say so too. */
 	do {
-		struct raid_sb_state st = {
-			.events = ++r->events, .utime_sec = (uint64_t)time(NULL),
-			.resync_sect = r->sb_active ? 0 : r->resync_sect,
-			.nr_devs = r->nr_devs, .roles = r->roles, .present = r->present };
-
-		roles_collect(r);
+		r->events++;
+		st = state_now(r);
 		raid_bitmap_head_write(r);
 		nr_good = superblocks_write(r, &st, &nr_failed);
 	} while (nr_failed && nr_good);
