@@ -29,7 +29,9 @@ if [ "${OSFS_TEST_TIER:-}" = night ]; then
     done
     lab 100 --level=1 --failing-member --e2fsck=500
     lab 100 --level=10 --failing-member --e2fsck=500
-    lab 100 --workloads=pairs --sample=2000 --e2fsck=1000
+    for level in 1 5 6 10; do lab 50 --level=$level --bitmap --e2fsck=500; done
+    lab 50 --level=1 --bitmap --failing-member --e2fsck=500
+    lab 1 --workloads=pairs --e2fsck=2000
     lab 20 --level=5 --workloads=pairs --sample=500 --e2fsck=1000
 else
     lab 12 --e2fsck=150
@@ -38,6 +40,7 @@ else
     lab 2 --level=1 --e2fsck=150
     lab 1 --level=5 --e2fsck=150
     lab 1 --level=6 --e2fsck=150
+    lab 1 --level=5 --bitmap --e2fsck=150
     lab 1 --level=1 --failing-member --e2fsck=150
     lab 10 --workloads=pairs --sample=30 --e2fsck=150
     [ "$states" -ge 20000 ] || fail "only $states states"

@@ -189,11 +189,11 @@ END_TEST
 
 static void crash_start(struct lab_crash *c, const char *level, unsigned percent)
 {
-	*c = (struct lab_crash){ .percent = LAB_TEST_PERCENT(percent), .max_reports = 5, .out = stderr };
+	*c = (struct lab_crash){ .percent = LAB_TEST_PERCENT(percent), .fsck_every = 10, .max_reports = 5, .out = stderr };
 	ck_assert_int_eq(lab_config_init(&c->cfg, level), 0);
 	mallopt(M_TRIM_THRESHOLD, 256 << 20);
 	mallopt(M_MMAP_THRESHOLD, 64 << 20);
-	if (!getenv("LAB_LOG")) log_set_sink(say_nothing, NULL);
+	log_set_sink(say_nothing, NULL);
 }
 
 static void crash_run(struct lab_crash *c, uint64_t step)
@@ -224,12 +224,20 @@ END_TEST
 static const struct {
 	const char *level;
 	enum jnl_data_mode mode;
-	bool failing;
+	bool failing, bitmap;
 	unsigned percent;
 } configs[] = {
-	{ "single", JNL_DATA_ORDERED, false, 10 }, { "single", JNL_DATA_JOURNAL, false, 5 },
-	{ "single", JNL_DATA_WRITEBACK, false, 5 }, { "1", JNL_DATA_ORDERED, false, 2 }, { "5", JNL_DATA_ORDERED, false, 2 },
-	{ "6", JNL_DATA_ORDERED, false, 1 }, { "10", JNL_DATA_ORDERED, false, 1 }, { "1", JNL_DATA_ORDERED, true, 2 }, { "10", JNL_DATA_ORDERED, true, 1 },
+	{ "single", JNL_DATA_ORDERED, false, false, 10 },
+	{ "single", JNL_DATA_JOURNAL, false, false, 5 },
+	{ "single", JNL_DATA_WRITEBACK, false, false, 5 },
+	{ "1", JNL_DATA_ORDERED, false, false, 2 },
+	{ "5", JNL_DATA_ORDERED, false, false, 2 },
+	{ "6", JNL_DATA_ORDERED, false, false, 1 },
+	{ "10", JNL_DATA_ORDERED, false, false, 1 },
+	{ "1", JNL_DATA_ORDERED, true, false, 2 },
+	{ "10", JNL_DATA_ORDERED, true, false, 1 },
+	{ "5", JNL_DATA_ORDERED, false, true, 1 },
+	{ "1", JNL_DATA_ORDERED, true, true, 1 },
 };
 
 START_TEST(no_state_breaks_a_promise)
@@ -239,6 +247,7 @@ START_TEST(no_state_breaks_a_promise)
 	crash_start(&c, configs[_i].level, configs[_i].percent);
 	c.cfg.data_mode = configs[_i].mode;
 	c.cfg.failing_member = configs[_i].failing;
+	c.cfg.bitmap = configs[_i].bitmap;
 	crash_run(&c, 7);
 	ck_assert_uint_gt(c.nr_states, 50);
 	ck_assert_msg(!c.nr_failures, "%" PRIu64 " of %" PRIu64 " states", c.nr_failures, c.nr_states);

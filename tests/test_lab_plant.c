@@ -18,19 +18,20 @@ enum plant plant_now;
 static const struct hunt {
 	enum plant bug;
 	const char *name, *level;
-	bool failing_member;
+	bool failing_member, bitmap;
 	const char *ops[6];		/* single operations, each with each persistence */
 	bool scripts;
 	unsigned percent;
 } hunts[] = {
-	{ PLANT_NO_COMMIT_FLUSH, "no flush before the commit record", "single", false,
+	{ PLANT_NO_COMMIT_FLUSH, "no flush before the commit record", "single", false, false,
 	  { "create", "mkdir", "rename-over", "unlink", "setxattr" }, false, 40 },
-	{ PLANT_NO_ORDERED_DATA, "no ordered data", "single", false,
+	{ PLANT_NO_ORDERED_DATA, "no ordered data", "single", false, false,
 	  { "create-write", "append", "append-indirect", "write-hole" }, false, 20 },
-	{ PLANT_NO_REVOKE, "no revoke", "single", false, { NULL }, true, 50 },
-	{ PLANT_NO_EVENTS, "no events before the acknowledgement", "1", true,
+	{ PLANT_NO_REVOKE, "no revoke", "single", false, false, { NULL }, true, 50 },
+	{ PLANT_NO_EVENTS, "no events before the acknowledgement", "1", true, false,
 	  { "create-write", "append", "overwrite", "rename" }, false, 10 },
-	{ PLANT_NO_ORPHAN, "no orphan list", "single", false, { "unlink-open", "rename-over-open", "truncate-big" }, false, 15 },
+	{ PLANT_NO_ORPHAN, "no orphan list", "single", false, false, { "unlink-open", "rename-over-open", "truncate-big" }, false, 15 },
+	{ PLANT_NO_BITMAP, "no bits before the write", "5", false, true, { "overwrite", "append" }, false, 10 },
 };
 
 static void say_nothing(void *arg, enum log_level level, const char *line)
@@ -42,6 +43,7 @@ static void run(struct lab_crash *c, const struct hunt *h)
 	*c = (struct lab_crash){ .percent = LAB_TEST_PERCENT(h->percent), .out = stderr };
 	ck_assert_int_eq(lab_config_init(&c->cfg, h->level), 0);
 	c->cfg.failing_member = h->failing_member;
+	c->cfg.bitmap = h->bitmap;
 	ck_assert_int_eq(lab_crash_init(c), 0);
 	for (unsigned i = 0; i < ARRAY_LEN(h->ops) && h->ops[i]; i++) {
 		const struct lab_op *op = lab_op_find(h->ops[i]);

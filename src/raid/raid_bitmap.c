@@ -18,6 +18,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "base/plant.h"
 #include "raid/raid_int.h"
 
 enum { PAGE = 4096, HEAD_BYTES = sizeof(struct md_disk_bitmap), MIN_CHUNK_BYTES = 4096 };
@@ -287,7 +288,7 @@ static int bits_set(struct raid *r, unsigned epoch, uint64_t first, uint64_t las
 		from = MIN(from, at);
 		end = MAX(end, at + 1);
 	}
-	if (end)
+	if (end && !PLANTED(PLANT_NO_BITMAP))
 		err = image_write(r, ALIGN_DOWN(from, PAGE), ALIGN_UP(end, PAGE));
 	for (uint64_t bit = first; !err && bit <= last; bit++)
 		atomic_fetch_or(&b->recent[epoch][bit / 64], UINT64_C(1) << bit % 64);

@@ -15,30 +15,34 @@ static const char usage_text[] =
 	"write, recovers and judges them.\n"
 	"  --level=LEVEL     single (default), 0, 1, 4, 5, 6 or 10\n"
 	"  --data=MODE       ordered (default), journal, writeback, or none: without a journal\n"
+	"  --bitmap          arrays: with a write-intent bitmap\n"
 	"  --failing-member  one member takes no more writes from some time on\n"
 	"  --workloads=SET   singles, scripts, pairs, or numbers: 12 or 3-40 (default: singles,scripts)\n"
 	"  --sample=N        so many of the set, by seed (default: all)\n"
 	"  --percent=P       so much of the states of each workload, by seed (default: 100)\n"
 	"  --state=N         this state alone, told in full; -v also shows all that was written\n"
 	"  --e2fsck=N        one in N states is shown to e2fsck as well (default: 50; 0: none)\n"
+	"  --fsck=N          one in N to fsck.osfs (default: 10; 0: none)\n"
 	"  --seed=N          (default: 1)\n"
 	"  --keep=DIR        images of failed states go there\n"
 	"  --reports=N       tell so many failures in full (default: 10)\n"
 	"  -v                what the layers say, too\n"
 	"Exit status: 0 all is well, 1 failures, 2 trouble.\n";
 
-enum { OPT_LEVEL = 256, OPT_DATA, OPT_FAILING, OPT_WORKLOADS, OPT_SAMPLE, OPT_PERCENT, OPT_STATE, OPT_E2FSCK, OPT_SEED,
+enum { OPT_LEVEL = 256, OPT_DATA, OPT_FAILING, OPT_BITMAP, OPT_WORKLOADS, OPT_SAMPLE, OPT_PERCENT, OPT_STATE, OPT_E2FSCK, OPT_FSCK, OPT_SEED,
        OPT_KEEP, OPT_REPORTS };
 
 static const struct option long_options[] = {
 	{ "level", required_argument, NULL, OPT_LEVEL },
 	{ "data", required_argument, NULL, OPT_DATA },
 	{ "failing-member", no_argument, NULL, OPT_FAILING },
+	{ "bitmap", no_argument, NULL, OPT_BITMAP },
 	{ "workloads", required_argument, NULL, OPT_WORKLOADS },
 	{ "sample", required_argument, NULL, OPT_SAMPLE },
 	{ "percent", required_argument, NULL, OPT_PERCENT },
 	{ "state", required_argument, NULL, OPT_STATE },
 	{ "e2fsck", required_argument, NULL, OPT_E2FSCK },
+	{ "fsck", required_argument, NULL, OPT_FSCK },
 	{ "seed", required_argument, NULL, OPT_SEED },
 	{ "keep", required_argument, NULL, OPT_KEEP },
 	{ "reports", required_argument, NULL, OPT_REPORTS },
@@ -48,9 +52,9 @@ static const struct option long_options[] = {
 
 struct wishes {
 	const char *level, *data, *workloads;
-	bool failing, one_state;
+	bool failing, bitmap, one_state;
 	uint64_t sample, state;
-	uint64_t percent, e2fsck, seed, reports;
+	uint64_t percent, e2fsck, fsck, seed, reports;
 	const char *keep;
 	bool verbose;
 };
@@ -73,18 +77,20 @@ static int parse(int argc, char **argv, struct wishes *w)
 	int opt, index, err = 0;
 
 	*w = (struct wishes){ .level = "single", .data = "ordered", .workloads = "singles,scripts", .percent = 100,
-			      .e2fsck = 50, .seed = 1, .reports = 10 };
+			      .e2fsck = 50, .fsck = 10, .seed = 1, .reports = 10 };
 	optind = 0;
 	while (!err && (opt = getopt_long(argc, argv, "hv", long_options, &index)) != -1) {
 		switch (opt) {
 		case OPT_LEVEL: w->level = optarg; break;
 		case OPT_DATA: w->data = optarg; break;
 		case OPT_FAILING: w->failing = true; break;
+		case OPT_BITMAP: w->bitmap = true; break;
 		case OPT_WORKLOADS: w->workloads = optarg; break;
 		case OPT_SAMPLE: err = parse_number("sample", optarg, &w->sample); break;
 		case OPT_PERCENT: err = parse_number("percent", optarg, &w->percent); break;
 		case OPT_STATE: err = parse_number("state", optarg, &w->state); w->one_state = true; break;
 		case OPT_E2FSCK: err = parse_number("e2fsck", optarg, &w->e2fsck); break;
+		case OPT_FSCK: err = parse_number("fsck", optarg, &w->fsck); break;
 		case OPT_SEED: err = parse_number("seed", optarg, &w->seed); break;
 		case OPT_KEEP: w->keep = optarg; break;
 		case OPT_REPORTS: err = parse_number("reports", optarg, &w->reports); break;
@@ -109,8 +115,9 @@ static int config_of(const struct wishes *w, struct lab_config *cfg)
 		return err;
 	cfg->seed = w->seed;
 	cfg->failing_member = w->failing;
-	if (w->failing && (cfg->level == LAB_SINGLE || cfg->level == RAID_0)) {
-		log_error("--failing-member: that takes an array with redundancy");
+	cfg->bitmap = w->bitmap;
+	if ((w->failing || w->bitmap) && (cfg->level == LAB_SINGLE || cfg->level == RAID_0)) {
+		log_error("--failing-member and --bitmap take an array with redundancy");
 		return -EINVAL;
 	}
 	if (!strcmp(w->data, "none")) {
@@ -132,8 +139,8 @@ static char *rerun_text(const struct wishes *w)
 {
 	char *text;
 
-	if (asprintf(&text, " --level=%s --data=%s%s --seed=%" PRIu64, w->level, w->data, w->failing ? " --failing-member" : "",
-		     w->seed) < 0)
+	if (asprintf(&text, " --level=%s --data=%s%s%s --seed=%" PRIu64, w->level, w->data,
+		     w->bitmap ? " --bitmap" : "", w->failing ? " --failing-member" : "", w->seed) < 0)
 		return NULL;
 	return text;
 }
@@ -214,6 +221,7 @@ int lab_cmd_crash(int argc, char **argv)
 		return err > 0 ? 0 : 2;
 	c.percent = (unsigned)MIN(w.percent, (uint64_t)100);
 	c.e2fsck_every = (unsigned)w.e2fsck;
+	c.fsck_every = (unsigned)w.fsck;
 	c.max_reports = (unsigned)w.reports;
 	c.verbose = w.verbose;
 	c.keep_dir = w.keep;

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/rng.h"
+#include "fsck/fsck.h"
 #include "lab_check.h"
 
 enum { MAX_CRASHES = 3 };
@@ -149,6 +150,25 @@ static enum lab_fault ask_e2fsck(struct lab_crash *c, struct blk_dev *volume, FI
 	return status ? LAB_INCONSISTENT : LAB_OK;
 }
 
+static enum lab_fault ask_fsck(struct lab_crash *c, struct blk_dev *volume, FILE *out)
+{
+	struct fsck_opts o = { .mode = FSCK_NO, .force = true, .progress_fd = FSCK_PROGRESS_OFF, .nr_threads = 1 };
+	char *said = NULL;
+	size_t len = 0;
+	int status;
+
+	o.out = open_memstream(&said, &len);
+	if (!o.out)
+		return LAB_OK;
+	status = fsck_check(volume, &o);
+	fclose(o.out);
+	if (status != FSCK_OK)
+		fprintf(out, "fsck.osfs -fn: exit status %d\n%s", status, said);
+	free(said);
+	c->nr_fsck++;
+	return status == FSCK_OK ? LAB_OK : LAB_INCONSISTENT;
+}
+
 /* Something new can be made and is there after a sync. */
 static int try_writing(struct fs *fs)
 {
@@ -191,6 +211,30 @@ static enum lab_fault judge_mounted(const struct lab_run *r, struct state *st, s
 	return f;
 }
 
+/* After the resync that an unclean stop asks for, copies and parity are right everywhere. */
+static enum lab_fault check_redundancy(struct lab_stack *s, FILE *out)
+{
+	struct raid_status *st = malloc(sizeof(*st));
+	enum lab_fault f = LAB_OK;
+	int err;
+
+	if (!st)
+		return LAB_OK;
+	raid_status_get(s->raid, st);
+	if (!st->degraded) {
+		err = raid_action_set(s->raid, RAID_CHECK, 0);
+		while (!err && (err = raid_step(s->raid, 0)) == 1)
+			err = 0;
+		raid_status_get(s->raid, st);
+		if (err || st->mismatch_sects) {
+			fprintf(out, "array: %" PRIu64 " sectors do not agree (%s)\n", st->mismatch_sects, strerror(-err));
+			f = LAB_PARITY;
+		}
+	}
+	free(st);
+	return f;
+}
+
 /* What is on images, recovered. */
 static enum lab_fault judge_images(struct lab_crash *c, const struct lab_run *r, struct state *st,
 				   struct lab_image *const *images, FILE *out)
@@ -214,6 +258,10 @@ static enum lab_fault judge_images(struct lab_crash *c, const struct lab_run *r,
 	}
 	if (f == LAB_OK && lab_check(s.volume, out))
 		f = LAB_INCONSISTENT;
+	if (f == LAB_OK && s.raid && has_redundancy(&c->cfg) && rng_below(&st->rng, 4) == 0)
+		f = check_redundancy(&s, out);
+	if (f == LAB_OK && c->fsck_every && rng_below(&st->rng, c->fsck_every) == 0)
+		f = ask_fsck(c, s.volume, out);
 	if (f == LAB_OK && c->e2fsck_every && rng_below(&st->rng, c->e2fsck_every) == 0)
 		f = ask_e2fsck(c, s.volume, out);
 	err = lab_stack_close(&s);
@@ -465,7 +513,8 @@ void lab_crash_summary(const struct lab_crash *c, FILE *out)
 		fprintf(out, ", %" PRIu64 " crashes in recovery", c->nr_again);
 	if (c->nr_lost_members)
 		fprintf(out, ", %" PRIu64 " with lost members", c->nr_lost_members);
-	fprintf(out, ", %" PRIu64 " shown to e2fsck: %" PRIu64 " failures\n", c->nr_e2fsck, c->nr_failures);
+	fprintf(out, ", %" PRIu64 " shown to fsck.osfs, %" PRIu64 " to e2fsck: %" PRIu64 " failures\n", c->nr_fsck, c->nr_e2fsck,
+		c->nr_failures);
 	for (unsigned f = 1; f < LAB_NR_FAULTS; f++)
 		if (c->nr_of[f] && f != LAB_WRONG_LOSS)
 			fprintf(out, "  %s: %" PRIu64 " (%s)\n", lab_fault_name(f), c->nr_of[f], lab_fault_invariants(f));

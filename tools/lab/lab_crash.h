@@ -19,13 +19,14 @@ struct lab_crash {
 	/* Wishes. */
 	unsigned percent;		/* of the states of a workload, by seed; 100: all */
 	unsigned e2fsck_every;		/* one in so many states that are well is shown to e2fsck; 0: none */
+	unsigned fsck_every;		/* the same for fsck.osfs, in this process */
 	unsigned max_reports;		/* so many failures are told in full */
 	bool verbose;			/* also what the layers say */
 	const char *keep_dir;		/* images of a failed state go there; NULL: nowhere */
 	FILE *out;
 	const char *rerun;		/* options to say in the line that reruns a state */
 	/* What happened. */
-	uint64_t nr_workloads, nr_skipped, nr_states, nr_again, nr_lost_members, nr_e2fsck;
+	uint64_t nr_workloads, nr_skipped, nr_states, nr_again, nr_lost_members, nr_e2fsck, nr_fsck;
 	uint64_t nr_failures, nr_of[LAB_NR_FAULTS];
 	uint64_t nr_hole_states;	/* parity arrays: crash and lost member at once */
 };

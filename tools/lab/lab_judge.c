@@ -18,6 +18,7 @@ static const struct {
 	[LAB_STALE] = { "stale contents", "J3 (ordered data), F4" },
 	[LAB_NOT_WRITABLE] = { "not writable after recovery", "J5, J8" },
 	[LAB_INCONSISTENT] = { "inconsistent", "J1, J3, J6, F3" },
+	[LAB_PARITY] = { "redundancy does not agree", "S8, S12" },
 	[LAB_WRONG_LOSS] = { "write hole", "none: it is open (crash and lost disk at once)" },
 };
 

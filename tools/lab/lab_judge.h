@@ -26,6 +26,7 @@ enum lab_fault {
 	LAB_STALE,		/* bytes that nobody wrote: what was on the disk before */
 	LAB_NOT_WRITABLE,	/* no new file can be made, or the unmount fails */
 	LAB_INCONSISTENT,	/* lab_check() or e2fsck complains */
+	LAB_PARITY,		/* copies or parity do not agree with the data after recovery */
 	LAB_WRONG_LOSS,		/* parity arrays, crash and lost disk at once: one of the above */
 	LAB_NR_FAULTS
 };

@@ -8,7 +8,7 @@
 #include "mkfs/mkfs_int.h"
 
 enum {
-	VOLUME_BYTES = 5 << 19, BLOCK_BYTES = 1024, CHUNK_SECTS = 8, DATA_OFFSET_SECTS = 64, CACHE_BYTES = 2 << 20,
+	VOLUME_BYTES = 5 << 19, BLOCK_BYTES = 1024, CHUNK_SECTS = 8, DATA_OFFSET_SECTS = 64, BITMAP_CHUNK_BYTES = 64 << 10, CACHE_BYTES = 2 << 20,
 	START_SEC = 1700000000, TICK_NSEC = 1000000,
 };
 
@@ -64,7 +64,7 @@ const char *lab_config_name(const struct lab_config *c, char buf[static 64])
 	for (unsigned i = 0; i < ARRAY_LEN(levels); i++)
 		if (levels[i].level == c->level)
 			level = levels[i].name;
-	snprintf(buf, 64, "%s data=%s%s", level, c->journal ? data_name(c->data_mode) : "none",
+	snprintf(buf, 64, "%s data=%s%s%s", level, c->journal ? data_name(c->data_mode) : "none", c->bitmap ? " bitmap" : "",
 		 c->failing_member ? " failing member" : "");
 	return buf;
 }
@@ -260,7 +260,9 @@ static int make_fs(const struct lab_config *cfg, struct lab_stack *s)
 static int make_array(const struct lab_config *cfg, struct lab_image *const *images)
 {
 	struct raid_params p = { .level = cfg->level, .chunk_sects = CHUNK_SECTS, .nr_disks = cfg->nr_members,
-				 .metadata = RAID_META_12, .uuid = "osfs-lab-array", .data_offset = DATA_OFFSET_SECTS };
+				 .metadata = RAID_META_12, .uuid = "osfs-lab-array", .data_offset = DATA_OFFSET_SECTS,
+				 .bitmap = cfg->bitmap ? RAID_BITMAP_INTERNAL : RAID_BITMAP_NONE,
+				 .bitmap_chunk_bytes = cfg->bitmap ? BITMAP_CHUNK_BYTES : 0 };
 	const struct lab_stack_opts none = { .volume_only = true };
 	struct blk_dev *devs[LAB_MAX_MEMBERS];
 	unsigned nr;

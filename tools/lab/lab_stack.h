@@ -23,6 +23,7 @@ struct lab_config {
 	enum jnl_data_mode data_mode;
 	uint64_t seed;
 	bool failing_member;		/* one member takes no more writes from some time on */
+	bool bitmap;			/* arrays: with a write-intent bitmap */
 };
 
 /* "single", "0", "1", "5", "6", "10": level, members, and the defaults of everything else. -EINVAL after a message. */
