@@ -10,7 +10,6 @@
 #include "base/log.h"
 #include "base/plant.h"
 #include "lab_crash.h"
-#include "test_lab.h"
 
 enum plant plant_now;
 
@@ -23,15 +22,16 @@ static const struct hunt {
 	bool scripts;
 	unsigned percent;
 } hunts[] = {
-	{ PLANT_NO_COMMIT_FLUSH, "no flush before the commit record", "single", false, false,
-	  { "create", "mkdir", "rename-over", "unlink", "setxattr" }, false, 40 },
-	{ PLANT_NO_ORDERED_DATA, "no ordered data", "single", false, false,
-	  { "create-write", "append", "append-indirect", "write-hole" }, false, 20 },
-	{ PLANT_NO_REVOKE, "no revoke", "single", false, false, { NULL }, true, 50 },
+	{ PLANT_NO_ORPHAN, "no orphan list", "single", false, false, { "unlink-open", "truncate-big" }, false, 10 },
+	{ PLANT_NO_ORDERED_DATA, "no ordered data", "single", false, false, { "create-write", "append" }, false, 20 },
+#ifndef __SANITIZE_THREAD__		/* one thread: there is nothing for it to find */
 	{ PLANT_NO_EVENTS, "no events before the acknowledgement", "1", true, false,
 	  { "create-write", "append", "overwrite", "rename" }, false, 10 },
-	{ PLANT_NO_ORPHAN, "no orphan list", "single", false, false, { "unlink-open", "rename-over-open", "truncate-big" }, false, 15 },
 	{ PLANT_NO_BITMAP, "no bits before the write", "5", false, true, { "overwrite", "append" }, false, 10 },
+	{ PLANT_NO_REVOKE, "no revoke", "single", false, false, { NULL }, true, 40 },
+	{ PLANT_NO_COMMIT_FLUSH, "no flush before the commit record", "single", false, false,
+	  { "create", "mkdir", "rename-over", "setxattr" }, false, 40 },
+#endif
 };
 
 static void say_nothing(void *arg, enum log_level level, const char *line)
@@ -40,7 +40,7 @@ static void say_nothing(void *arg, enum log_level level, const char *line)
 
 static void run(struct lab_crash *c, const struct hunt *h)
 {
-	*c = (struct lab_crash){ .percent = LAB_TEST_PERCENT(h->percent), .out = stderr };
+	*c = (struct lab_crash){ .percent = h->percent, .out = stderr };
 	ck_assert_int_eq(lab_config_init(&c->cfg, h->level), 0);
 	c->cfg.failing_member = h->failing_member;
 	c->cfg.bitmap = h->bitmap;
