@@ -31,7 +31,9 @@ if [ "${OSFS_TEST_TIER:-}" = night ]; then
     lab 100 --level=10 --failing-member --e2fsck=500
     for level in 1 5 6 10; do lab 50 --level=$level --bitmap --e2fsck=500; done
     lab 50 --level=1 --bitmap --failing-member --e2fsck=500
-    lab 1 --workloads=pairs --e2fsck=2000
+    for block in 2048 4096; do lab 50 --block=$block --e2fsck=500; done
+    for features in inline_data ^metadata_csum ^dir_index; do lab 50 --features=$features --e2fsck=500; done
+    lab 2 --workloads=pairs --e2fsck=2000
     lab 20 --level=5 --workloads=pairs --sample=500 --e2fsck=1000
 else
     lab 12 --e2fsck=150
@@ -41,6 +43,7 @@ else
     lab 1 --level=5 --e2fsck=150
     lab 1 --level=6 --e2fsck=150
     lab 1 --level=5 --bitmap --e2fsck=150
+    lab 2 --block=4096 --features=inline_data --e2fsck=150
     lab 1 --level=1 --failing-member --e2fsck=150
     lab 10 --workloads=pairs --sample=30 --e2fsck=150
     [ "$states" -ge 20000 ] || fail "only $states states"
@@ -106,6 +109,24 @@ every=5
 [ "${OSFS_TEST_TIER:-}" != night ] || every=1
 recorded $every
 recorded $every -b 1024
+
+# Two members, two logs: a cut goes through both at one moment, and osfs recovers.
+rm -rf "$T"/cut/*
+members 2
+"$MKFS" -q --level=1 --size=16m -O has_journal "${IMGS[@]}" || fail "mkfs of an array"
+for i in 0 1; do cp --sparse=always "$T/disk$i" "$T/base$i"; done
+mount_osfs "record:$T/log0:$T/disk0" "record:$T/log1:$T/disk1"
+(cd "$MNT" && real_work) || fail "the work on the array failed"
+umount_osfs
+n=$("$LAB" log "$T/log0" "$T/log1" | sed -n 's/^\([0-9]*\) records: .*/\1/p')
+for part in 3 5 7; do
+    "$LAB" replay --base="$T/base0" --base="$T/base1" --out="$T/cut" --at=$((n * part / 8)) --cut=torn --seed="$seed" \
+        "$T/log0" "$T/log1" || fail "replay of two logs"
+    mount_osfs "$T/cut/disk0" "$T/cut/disk1"
+    find "$MNT" -type f -exec cat {} + >/dev/null || fail "not all can be read after a cut at $part/8"
+    umount_osfs
+    fsck_volume "$T/cut/disk0" "$T/cut/disk1"
+done
 
 # The ring, step by step: a dirty log has what would be replayed, and after e2fsck it is empty.
 found=0

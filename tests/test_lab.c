@@ -225,19 +225,22 @@ static const struct {
 	const char *level;
 	enum jnl_data_mode mode;
 	bool failing, bitmap;
-	unsigned percent;
+	unsigned percent, block;
+	const char *features;
 } configs[] = {
-	{ "single", JNL_DATA_ORDERED, false, false, 10 },
-	{ "single", JNL_DATA_JOURNAL, false, false, 5 },
-	{ "single", JNL_DATA_WRITEBACK, false, false, 5 },
-	{ "1", JNL_DATA_ORDERED, false, false, 2 },
-	{ "5", JNL_DATA_ORDERED, false, false, 2 },
-	{ "6", JNL_DATA_ORDERED, false, false, 1 },
-	{ "10", JNL_DATA_ORDERED, false, false, 1 },
-	{ "1", JNL_DATA_ORDERED, true, false, 2 },
-	{ "10", JNL_DATA_ORDERED, true, false, 1 },
-	{ "5", JNL_DATA_ORDERED, false, true, 1 },
-	{ "1", JNL_DATA_ORDERED, true, true, 1 },
+	{ "single", JNL_DATA_ORDERED, false, false, 10, 0, NULL },
+	{ "single", JNL_DATA_JOURNAL, false, false, 5, 0, NULL },
+	{ "single", JNL_DATA_WRITEBACK, false, false, 5, 0, NULL },
+	{ "1", JNL_DATA_ORDERED, false, false, 2, 0, NULL },
+	{ "5", JNL_DATA_ORDERED, false, false, 2, 0, NULL },
+	{ "6", JNL_DATA_ORDERED, false, false, 1, 0, NULL },
+	{ "10", JNL_DATA_ORDERED, false, false, 1, 0, NULL },
+	{ "1", JNL_DATA_ORDERED, true, false, 2, 0, NULL },
+	{ "10", JNL_DATA_ORDERED, true, false, 1, 0, NULL },
+	{ "5", JNL_DATA_ORDERED, false, true, 1, 0, NULL },
+	{ "1", JNL_DATA_ORDERED, true, true, 1, 0, NULL },
+	{ "single", JNL_DATA_ORDERED, false, false, 2, 4096, "inline_data" },
+	{ "single", JNL_DATA_ORDERED, false, false, 2, 1024, "^metadata_csum" },
 };
 
 START_TEST(no_state_breaks_a_promise)
@@ -248,6 +251,9 @@ START_TEST(no_state_breaks_a_promise)
 	c.cfg.data_mode = configs[_i].mode;
 	c.cfg.failing_member = configs[_i].failing;
 	c.cfg.bitmap = configs[_i].bitmap;
+	c.cfg.features = configs[_i].features;
+	if (configs[_i].block)
+		ck_assert_int_eq(lab_config_set_block(&c.cfg, configs[_i].block), 0);
 	crash_run(&c, 7);
 	ck_assert_uint_gt(c.nr_states, 10);
 	ck_assert_msg(!c.nr_failures, "%" PRIu64 " of %" PRIu64 " states", c.nr_failures, c.nr_states);

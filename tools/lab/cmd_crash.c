@@ -15,6 +15,8 @@ static const char usage_text[] =
 	"write, recovers and judges them.\n"
 	"  --level=LEVEL     single (default), 0, 1, 4, 5, 6 or 10\n"
 	"  --data=MODE       ordered (default), journal, writeback, or none: without a journal\n"
+	"  --block=BYTES     of the filesystem: 1024 (default), 2048 or 4096\n"
+	"  --features=LIST   for mkfs.osfs -O\n"
 	"  --bitmap          arrays: with a write-intent bitmap\n"
 	"  --failing-member  one member takes no more writes from some time on\n"
 	"  --workloads=SET   singles, scripts, pairs, or numbers: 12 or 3-40 (default: singles,scripts)\n"
@@ -29,13 +31,15 @@ static const char usage_text[] =
 	"  -v                what the layers say, too\n"
 	"Exit status: 0 all is well, 1 failures, 2 trouble.\n";
 
-enum { OPT_LEVEL = 256, OPT_DATA, OPT_FAILING, OPT_BITMAP, OPT_WORKLOADS, OPT_SAMPLE, OPT_PERCENT, OPT_STATE, OPT_E2FSCK, OPT_FSCK, OPT_SEED,
+enum { OPT_LEVEL = 256, OPT_DATA, OPT_FAILING, OPT_BITMAP, OPT_BLOCK, OPT_FEATURES, OPT_WORKLOADS, OPT_SAMPLE, OPT_PERCENT, OPT_STATE, OPT_E2FSCK, OPT_FSCK, OPT_SEED,
        OPT_KEEP, OPT_REPORTS };
 
 static const struct option long_options[] = {
 	{ "level", required_argument, NULL, OPT_LEVEL },
 	{ "data", required_argument, NULL, OPT_DATA },
 	{ "failing-member", no_argument, NULL, OPT_FAILING },
+	{ "block", required_argument, NULL, OPT_BLOCK },
+	{ "features", required_argument, NULL, OPT_FEATURES },
 	{ "bitmap", no_argument, NULL, OPT_BITMAP },
 	{ "workloads", required_argument, NULL, OPT_WORKLOADS },
 	{ "sample", required_argument, NULL, OPT_SAMPLE },
@@ -51,10 +55,10 @@ static const struct option long_options[] = {
 };
 
 struct wishes {
-	const char *level, *data, *workloads;
+	const char *level, *data, *workloads, *features;
 	bool failing, bitmap, one_state;
 	uint64_t sample, state;
-	uint64_t percent, e2fsck, fsck, seed, reports;
+	uint64_t block, percent, e2fsck, fsck, seed, reports;
 	const char *keep;
 	bool verbose;
 };
@@ -76,7 +80,7 @@ static int parse(int argc, char **argv, struct wishes *w)
 {
 	int opt, index, err = 0;
 
-	*w = (struct wishes){ .level = "single", .data = "ordered", .workloads = "singles,scripts", .percent = 100,
+	*w = (struct wishes){ .level = "single", .data = "ordered", .workloads = "singles,scripts", .block = 1024, .percent = 100,
 			      .e2fsck = 50, .fsck = 10, .seed = 1, .reports = 10 };
 	optind = 0;
 	while (!err && (opt = getopt_long(argc, argv, "hv", long_options, &index)) != -1) {
@@ -84,6 +88,8 @@ static int parse(int argc, char **argv, struct wishes *w)
 		case OPT_LEVEL: w->level = optarg; break;
 		case OPT_DATA: w->data = optarg; break;
 		case OPT_FAILING: w->failing = true; break;
+		case OPT_BLOCK: err = parse_number("block", optarg, &w->block); break;
+		case OPT_FEATURES: w->features = optarg; break;
 		case OPT_BITMAP: w->bitmap = true; break;
 		case OPT_WORKLOADS: w->workloads = optarg; break;
 		case OPT_SAMPLE: err = parse_number("sample", optarg, &w->sample); break;
@@ -116,6 +122,10 @@ static int config_of(const struct wishes *w, struct lab_config *cfg)
 	cfg->seed = w->seed;
 	cfg->failing_member = w->failing;
 	cfg->bitmap = w->bitmap;
+	cfg->features = w->features;
+	err = lab_config_set_block(cfg, w->block);
+	if (err)
+		return err;
 	if ((w->failing || w->bitmap) && (cfg->level == LAB_SINGLE || cfg->level == RAID_0)) {
 		log_error("--failing-member and --bitmap take an array with redundancy");
 		return -EINVAL;
@@ -139,8 +149,8 @@ static char *rerun_text(const struct wishes *w)
 {
 	char *text;
 
-	if (asprintf(&text, " --level=%s --data=%s%s%s --seed=%" PRIu64, w->level, w->data,
-		     w->bitmap ? " --bitmap" : "", w->failing ? " --failing-member" : "", w->seed) < 0)
+	if (asprintf(&text, " --level=%s --data=%s --block=%" PRIu64 "%s%s%s%s --seed=%" PRIu64, w->level, w->data,
+		     w->block, w->features ? " --features=" : "", w->features ? w->features : "", w->bitmap ? " --bitmap" : "", w->failing ? " --failing-member" : "", w->seed) < 0)
 		return NULL;
 	return text;
 }

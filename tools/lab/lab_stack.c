@@ -8,7 +8,7 @@
 #include "mkfs/mkfs_int.h"
 
 enum {
-	VOLUME_BYTES = 5 << 19, BLOCK_BYTES = 1024, CHUNK_SECTS = 8, DATA_OFFSET_SECTS = 64, BITMAP_CHUNK_BYTES = 64 << 10, CACHE_BYTES = 2 << 20,
+	VOLUME_BLOCKS = 2560, JOURNAL_BLOCKS = 1024, BLOCK_BYTES = 1024, CHUNK_SECTS = 8, DATA_OFFSET_SECTS = 64, BITMAP_CHUNK_BYTES = 64 << 10, CACHE_BYTES = 2 << 20,
 	START_SEC = 1700000000, TICK_NSEC = 1000000,
 };
 
@@ -42,12 +42,23 @@ int lab_config_init(struct lab_config *c, const char *level)
 		if (strcmp(levels[i].name, level))
 			continue;
 		*c = (struct lab_config){
-			.level = levels[i].level, .nr_members = levels[i].nr_members, .volume_bytes = VOLUME_BYTES,
-			.block_bytes = BLOCK_BYTES, .journal = true, .data_mode = JNL_DATA_ORDERED, .seed = 1 };
+			.level = levels[i].level, .nr_members = levels[i].nr_members,
+			.volume_bytes = (uint64_t)VOLUME_BLOCKS * BLOCK_BYTES, .block_bytes = BLOCK_BYTES, .journal = true, .data_mode = JNL_DATA_ORDERED, .seed = 1 };
 		return 0;
 	}
 	log_error("the lab knows single, 0, 1, 4, 5, 6 and 10, not '%s'", level);
 	return -EINVAL;
+}
+
+int lab_config_set_block(struct lab_config *c, uint64_t block_bytes)
+{
+	if (!is_pow2(block_bytes) || block_bytes < BLOCK_BYTES || block_bytes > PAGE_BYTES) {
+		log_error("the lab knows blocks of 1024, 2048 and 4096 bytes");
+		return -EINVAL;
+	}
+	c->block_bytes = (uint32_t)block_bytes;
+	c->volume_bytes = VOLUME_BLOCKS * block_bytes;
+	return 0;
 }
 
 static const char *data_name(enum jnl_data_mode mode)
@@ -64,8 +75,8 @@ const char *lab_config_name(const struct lab_config *c, char buf[static 64])
 	for (unsigned i = 0; i < ARRAY_LEN(levels); i++)
 		if (levels[i].level == c->level)
 			level = levels[i].name;
-	snprintf(buf, 64, "%s data=%s%s%s", level, c->journal ? data_name(c->data_mode) : "none", c->bitmap ? " bitmap" : "",
-		 c->failing_member ? " failing member" : "");
+	snprintf(buf, 64, "%s data=%s%s%s%s%.20s", level, c->journal ? data_name(c->data_mode) : "none", c->bitmap ? " bitmap" : "",
+		 c->failing_member ? " failing member" : "", c->features ? " " : "", c->features ? c->features : "");
 	return buf;
 }
 
@@ -233,9 +244,9 @@ static int fill_stale(struct blk_dev *volume)
 
 static int make_fs(const struct lab_config *cfg, struct lab_stack *s)
 {
-	char block[16];
+	char block[16], journal[16], features[128];
 	char *argv[] = { "mkfs", "-q", "-b", block, "-N", "128", "-m", "0", "-U", "6f736673-0000-4000-8000-000000000004",
-			 "-O", cfg->journal ? "has_journal" : "^has_journal", cfg->journal ? "-J" : "-q", "size=1", "lab", NULL };
+			 "-O", features, cfg->journal ? "-J" : "-q", journal, "lab", NULL };
 	const int argc = (int)ARRAY_LEN(argv) - 1;
 	struct raid_status status;
 	struct mkfs_layout l;
@@ -243,8 +254,9 @@ static int make_fs(const struct lab_config *cfg, struct lab_stack *s)
 	int err;
 
 	snprintf(block, sizeof(block), "%" PRIu32, cfg->block_bytes);
-	if (!cfg->journal)
-		argv[argc - 2] = "-q";
+	snprintf(features, sizeof(features), "%shas_journal%s%s", cfg->journal ? "" : "^", cfg->features ? "," : "",
+		 cfg->features ? cfg->features : "");
+	snprintf(journal, sizeof(journal), cfg->journal ? "size=%u" : "-q", JOURNAL_BLOCKS * cfg->block_bytes >> 20);
 	if (mkfs_opts_parse(argc, argv, &o))
 		return -EINVAL;
 	if (s->raid)

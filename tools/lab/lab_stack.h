@@ -18,7 +18,8 @@ struct lab_config {
 	int level;			/* LAB_SINGLE, or a level of raid.h */
 	unsigned nr_members;
 	uint64_t volume_bytes;
-	uint32_t block_bytes;
+	uint32_t block_bytes;		/* lab_config_set_block() */
+	const char *features;		/* for mkfs -O, or NULL */
 	bool journal;
 	enum jnl_data_mode data_mode;
 	uint64_t seed;
@@ -28,6 +29,8 @@ struct lab_config {
 
 /* "single", "0", "1", "5", "6", "10": level, members, and the defaults of everything else. -EINVAL after a message. */
 int lab_config_init(struct lab_config *c, const char *level);
+/* 1024, 2048 or 4096, and a volume that fits. -EINVAL after a message. */
+int lab_config_set_block(struct lab_config *c, uint64_t block_bytes);
 const char *lab_config_name(const struct lab_config *c, char buf[static 64]);
 
 struct lab_stack {
