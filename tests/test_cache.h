@@ -45,6 +45,7 @@ struct start_opts {
 	unsigned writeback_msec;
 	uint32_t optimal_bytes;
 	bool no_guards;		/* behind the slabs' objects */
+	pblk_t nr_filled;	/* so many blocks have a version 0, the rest is zero; 0: all have one */
 };
 void start(struct start_opts o);
 /* Checks that the cache is sound and that nothing leaks. */

@@ -100,16 +100,16 @@ static void watched_close(struct blk_dev *d)
 
 static const struct blk_ops watched_ops = { .name = "watched", .run = watched_run, .close = watched_close };
 
-static void make_device(uint32_t optimal_bytes)
+static void make_device(uint32_t optimal_bytes, pblk_t nr_filled)
 {
 	struct watched *w = calloc(1, sizeof(*w));
 
 	fx.nr_blocks = MIN((pblk_t)NR_BLOCKS, (pblk_t)(16 << 20) / fx.block_bytes);
-	w->bytes = malloc(fx.nr_blocks * fx.block_bytes);
+	w->bytes = calloc(fx.nr_blocks, fx.block_bytes);
 	os_mutex_init(&w->lock, RANK_LEAF);
 	ck_assert_int_eq(blk_dev_init(&w->dev, &watched_ops, "watched", fx.nr_blocks * fx.block_bytes / SECT_BYTES, false), 0);
 	blk_set_optimal_bytes(&w->dev, optimal_bytes);
-	for (pblk_t p = 0; p < fx.nr_blocks; p++)
+	for (pblk_t p = 0; p < (nr_filled ? nr_filled : fx.nr_blocks); p++)
 		fill_pattern(w->bytes + p * fx.block_bytes, p, 0);
 	fx.dev = w;
 }
@@ -122,7 +122,7 @@ void start(struct start_opts o)
 
 	fx.block_bytes = o.block_bytes ? o.block_bytes : BLOCK;
 	ck_assert_int_eq(alloc_new(&ao, &fx.mem), 0);
-	make_device(o.optimal_bytes);
+	make_device(o.optimal_bytes, o.nr_filled);
 	co.alloc = fx.mem;
 	co.dev = &fx.dev->dev;
 	co.block_bytes = fx.block_bytes;

@@ -48,13 +48,11 @@ void log_make(const struct format *f)
 	struct rng r = { 4711 };
 
 	rng_fill(&r, uuid, sizeof(uuid));
-	start((struct start_opts){ .size_bytes = 8 << 20 });
+	start((struct start_opts){ .size_bytes = 8 << 20, .nr_filled = LOG_AT });
 	lg.runs[0] = (struct jbd2_run){ 0, LOG_AT, LOG_FIRST_PIECE };
 	lg.runs[1] = (struct jbd2_run){ LOG_FIRST_PIECE, LOG_AT + LOG_FIRST_PIECE + LOG_GAP, LOG_BLOCKS - LOG_FIRST_PIECE };
 	lg.now = 1000000000000000000u;
 	bind();
-	for (uint32_t i = 0; i < LOG_BLOCKS; i++)
-		memset(log_block(i), 0, BLOCK);
 	ck_assert_int_eq(jbd2_format(log_sb(), BLOCK, LOG_BLOCKS, uuid), 0);
 	log_sb()->s_feature_incompat = be32_of(f->incompat);
 	log_sb()->s_checksum_type = f->incompat & (JNL_INCOMPAT_CSUM_V2 | JNL_INCOMPAT_CSUM_V3) ? JNL_CRC32C : 0;
@@ -92,7 +90,7 @@ void power_cut_and(void (*spoil)(void))
 	(void)!jnl_free(lg.j);
 	lg.j = NULL;
 	stop();
-	start((struct start_opts){ .size_bytes = 8 << 20 });
+	start((struct start_opts){ .size_bytes = 8 << 20, .nr_filled = 1 });
 	memcpy(fx.dev->bytes, lg.saved, len);
 	free(lg.saved);
 	bind();
