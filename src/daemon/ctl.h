@@ -36,6 +36,10 @@ struct ctl_verb {
 };
 extern const struct ctl_verb ctl_verbs[];	/* ends with a NULL name */
 
+/* ctl_journal.c. NULL: no journal is in use. with_ring: also where what lies. */
+json_t *ctl_journal_json(struct fs *fs, bool with_ring);
+int ctl_verb_journal(struct daemon *d, const json_t *args, json_t **result, char **error_text);
+
 /* ctl_raid.c: verbs about the array and its members. */
 int ctl_verb_layout(struct daemon *d, const json_t *args, json_t **result, char **error_text);
 int ctl_verb_disk(struct daemon *d, const json_t *args, json_t **result, char **error_text);

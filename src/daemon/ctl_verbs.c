@@ -137,8 +137,13 @@ static json_t *common_json(struct daemon *d)
 static int verb_status(struct daemon *d, const json_t *args, json_t **result, char **error_text)
 {
 	*result = common_json(d);
-	if (d->fs)
+	if (d->fs) {
+		json_t *journal = ctl_journal_json(d->fs, false);
+
 		json_object_set_new(*result, "filesystem", fs_json(d->fs));
+		if (journal)
+			json_object_set_new(*result, "journal", journal);
+	}
 	return 0;
 }
 
@@ -242,6 +247,7 @@ const struct ctl_verb ctl_verbs[] = {
 	{ "trace", verb_trace },
 	{ "drop-caches", verb_drop_caches },
 	{ "umount", verb_umount },
+	{ "journal", ctl_verb_journal },
 	{ "layout", ctl_verb_layout },
 	{ "disk", ctl_verb_disk },
 	{ "scrub", ctl_verb_scrub },

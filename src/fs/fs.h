@@ -214,6 +214,9 @@ struct fs_status {
 	int error;		/* first error met since the mount, or 0 */
 };
 void fs_status_get(struct fs *fs, struct fs_status *out);
+/* The journal's ring (journal/jbd2.h). False: none is in use. */
+struct jbd2_status;
+bool fs_journal_status_get(struct fs *fs, struct jbd2_status *out);
 void fs_to_text(struct fs *fs, FILE *out);
 /* "has_journal", "extents" …: the name mke2fs has for one feature bit; NULL when it has none. */
 const char *fs_feature_name(char set /* 'c' compat, 'i' incompat, 'r' ro_compat */, uint32_t bit);

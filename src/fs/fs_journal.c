@@ -313,6 +313,13 @@ int fs_journal_finish(struct fs *fs)
 	return fs_super_write(fs);
 }
 
+bool fs_journal_status_get(struct fs *fs, struct jbd2_status *out)
+{
+	if (fs->journal.in_use)
+		jbd2_status_get(fs->jnl, out);
+	return fs->journal.in_use;
+}
+
 void fs_journal_fini(struct fs *fs)
 {
 	jbd2_overlay_free(fs->journal.overlay);

@@ -94,4 +94,28 @@ void jbd2_check_state(struct jnl *j);
 /* The ring: head, tail, transactions, how full. */
 void jbd2_to_text(struct jnl *j, FILE *out);
 
+enum { JBD2_STATUS_TXNS = 32, JBD2_STATUS_CELLS = 64 };
+enum jbd2_txn_state { JBD2_TXN_COMMITTED, JBD2_TXN_COMMITTING, JBD2_TXN_RUNNING };
+struct jbd2_txn_status {
+	uint32_t seq;
+	enum jbd2_txn_state state;
+	uint32_t start, len;			/* in the log; len 0: not there yet */
+	uint64_t nr_blocks, nr_revoked, nr_left;	/* left: to bring home */
+};
+struct jbd2_status {
+	uint32_t first, end, head, tail;	/* the ring is [first, end); head == tail: see nr_used */
+	uint32_t nr_used, max_txn;		/* blocks; of one transaction */
+	uint64_t nr_descriptors, nr_copies, nr_revoke_blocks, nr_records;	/* that nr_used consists of */
+	uint64_t nr_to_bring_home, nr_commits, nr_logged, nr_checkpoints;
+	enum jnl_data_mode data_mode;
+	unsigned commit_msec, checksum;		/* version; 0: none */
+	int abort_err;
+	char picture[JBD2_STATUS_CELLS + 1];	/* = committed, + being committed, > head, . free */
+	uint64_t nr_txns;			/* of which the oldest are listed, and the running one last */
+	unsigned nr_listed;
+	struct jbd2_txn_status txns[JBD2_STATUS_TXNS];
+};
+void jbd2_status_get(struct jnl *j, struct jbd2_status *out);
+const char *jnl_data_mode_name(enum jnl_data_mode mode);
+
 #endif

@@ -1,42 +1,76 @@
-/* jbd2_text.c: the ring as a picture, and J1 to J8 as assertions. */
+/* jbd2_text.c: the ring as numbers and as a picture, and J1 to J8 as assertions. */
 #include "journal/jbd2_int.h"
 
-enum { RING_CELLS = 64 };
-
-static void paint(const struct jbd2 *j, char *cells, const struct jbd2_txn *t, char c)
+/* What a transaction looks like from outside. lock held. */
+static void list_txn(struct jbd2_status *st, const struct jbd2_txn *t, enum jbd2_txn_state state)
 {
+	st->nr_txns++;
+	/* The last places are for the committing and the running one. */
+	if (st->nr_listed >= JBD2_STATUS_TXNS - (state == JBD2_TXN_COMMITTED ? 2u : 0u))
+		return;
+	st->txns[st->nr_listed++] = (struct jbd2_txn_status){
+		.seq = (uint32_t)t->tid, .state = state, .start = t->start, .len = t->len, .nr_blocks = t->nr_logged,
+		.nr_revoked = t->nr_revoked, .nr_left = t->nr_left,
+	};
+}
+
+static void paint(const struct jbd2 *j, struct jbd2_status *st, const struct jbd2_txn *t, char c)
+{
+	const uint64_t nr_revoke_blocks = DIV_UP(t->nr_revoked, (size_t)j->revokes_per_block);
+
 	for (uint32_t i = 0; i < t->len; i++) {
 		const uint32_t at = jbd2_wrap(&j->file, (uint64_t)t->start + i) - j->file.first;
 
-		cells[(uint64_t)at * RING_CELLS / j->nr_ring] = c;
+		st->picture[(uint64_t)at * JBD2_STATUS_CELLS / j->nr_ring] = c;
 	}
+	if (!t->len)
+		return;
+	st->nr_revoke_blocks += nr_revoke_blocks;
+	st->nr_copies += t->nr_logged;
+	st->nr_records++;
+	st->nr_descriptors += t->len - 1 - t->nr_logged - nr_revoke_blocks;
 }
 
-static void txn_to_text(const struct jbd2_txn *t, const char *state, FILE *out)
+static void get_txns(struct jbd2 *j, struct jbd2_status *st)
 {
-	fprintf(out, "  %u %s: %zu blocks, %zu revoked", (uint32_t)t->tid, state, t->nr_logged, t->nr_revoked);
-	if (t->len)
-		fprintf(out, ", at %u, %u long, %zu to bring home", t->start, t->len, t->nr_left);
-	fprintf(out, "\n");
-}
-
-static uint64_t list_to_text(const struct jbd2 *j, char *cells, FILE *out)
-{
-	enum { SHOWN = 8 };
 	const struct jbd2_txn *t;
-	uint64_t nr = 0;
 
+	st->tail = j->head;
 	list_for_each(t, &j->logged, link) {
-		paint(j, cells, t, '=');
-		if (nr++ < SHOWN && out)
-			txn_to_text(t, "committed", out);
+		if (st->nr_txns == 0)
+			st->tail = t->start;
+		paint(j, st, t, '=');
+		list_txn(st, t, JBD2_TXN_COMMITTED);
 	}
-	if (nr > SHOWN && out)
-		fprintf(out, "  ... and %" PRIu64 " more\n", nr - SHOWN);
-	return nr;
+	t = j->committing;
+	if (t) {
+		if (st->nr_txns == 0 && t->len)
+			st->tail = t->start;
+		paint(j, st, t, '+');
+		list_txn(st, t, JBD2_TXN_COMMITTING);
+	}
+	t = jbd2_running(j);
+	if (t)
+		list_txn(st, t, JBD2_TXN_RUNNING);
 }
 
-static const char *mode_name(enum jnl_data_mode mode)
+void jbd2_status_get(struct jnl *jnl, struct jbd2_status *st)
+{
+	struct jbd2 *j = jbd2_of(jnl);
+	LOCK_GUARD(&j->lock);
+
+	*st = (struct jbd2_status){
+		.first = j->file.first, .end = j->file.end, .head = j->head, .nr_used = j->nr_used, .max_txn = j->max_txn,
+		.nr_to_bring_home = j->home.nr, .nr_commits = j->nr_commits, .nr_logged = j->nr_blocks_logged,
+		.nr_checkpoints = j->nr_checkpoints, .data_mode = jnl->data_mode, .commit_msec = j->commit_msec,
+		.checksum = j->file.v3 ? 3 : j->file.v2 ? 2 : 0, .abort_err = atomic_load(&jnl->abort_err),
+	};
+	memset(st->picture, '.', JBD2_STATUS_CELLS);
+	get_txns(j, st);
+	st->picture[(uint64_t)(j->head - j->file.first) * JBD2_STATUS_CELLS / j->nr_ring] = '>';
+}
+
+const char *jnl_data_mode_name(enum jnl_data_mode mode)
 {
 	static const char *const names[] = { "ordered", "journal", "writeback" };
 
@@ -45,29 +79,20 @@ static const char *mode_name(enum jnl_data_mode mode)
 
 void jbd2_to_text(struct jnl *jnl, FILE *out)
 {
-	struct jbd2 *j = jbd2_of(jnl);
-	char cells[RING_CELLS + 1];
-	const struct jbd2_txn *running;
-	LOCK_GUARD(&j->lock);
+	static const char *const states[] = { "committed", "committing", "running" };
+	struct jbd2_status st;
 
-	memset(cells, '.', RING_CELLS);
-	cells[RING_CELLS] = '\0';
-	list_to_text(j, cells, NULL);
-	if (j->committing && j->committing->len)
-		paint(j, cells, j->committing, '+');
-	cells[(uint64_t)(j->head - j->file.first) * RING_CELLS / j->nr_ring] = '>';
-	fprintf(out, "journal of %s: blocks %u to %u, %u used (%.1f %%), data=%s, checksum %s%s\n", blk_name(jnl->dev),
-		j->file.first, j->file.end - 1, j->nr_used, 100.0 * j->nr_used / j->nr_ring, mode_name(jnl->data_mode),
-		j->file.v3 ? "v3" : j->file.v2 ? "v2" : "none", jnl_is_aborted(jnl) ? ", ABORTED" : "");
-	fprintf(out, "  [%s]  = committed, + being committed, > head at %u\n", cells, j->head);
-	fprintf(out, "  %" PRIu64 " commits of %" PRIu64 " blocks, %" PRIu64 " checkpoints, %zu blocks to bring home\n",
-		j->nr_commits, j->nr_blocks_logged, j->nr_checkpoints, j->home.nr);
-	list_to_text(j, cells, out);
-	if (j->committing)
-		txn_to_text(j->committing, "committing", out);
-	running = jbd2_running(j);
-	if (running)
-		txn_to_text(running, "running", out);
+	jbd2_status_get(jnl, &st);
+	fprintf(out, "journal of %s: blocks %u to %u, %u used (%.1f %%), data=%s, checksum v%u%s\n", blk_name(jnl->dev),
+		st.first, st.end - 1, st.nr_used, 100.0 * st.nr_used / (st.end - st.first), jnl_data_mode_name(st.data_mode),
+		st.checksum, st.abort_err ? ", ABORTED" : "");
+	fprintf(out, "  [%s]  tail %u, head %u\n", st.picture, st.tail, st.head);
+	fprintf(out, "  %" PRIu64 " commits of %" PRIu64 " blocks, %" PRIu64 " checkpoints, %" PRIu64 " blocks to bring home\n",
+		st.nr_commits, st.nr_logged, st.nr_checkpoints, st.nr_to_bring_home);
+	for (unsigned i = 0; i < st.nr_listed; i++)
+		fprintf(out, "  %u %s: %" PRIu64 " blocks, %" PRIu64 " revoked, at %u, %u long, %" PRIu64 " to bring home\n",
+			st.txns[i].seq, states[st.txns[i].state], st.txns[i].nr_blocks, st.txns[i].nr_revoked, st.txns[i].start,
+			st.txns[i].len, st.txns[i].nr_left);
 }
 
 /* Checking -------------------------------------------------------------------------------------------- */

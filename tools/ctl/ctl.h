@@ -3,6 +3,7 @@
  *
  *	osfsctl.c   the command line, one row a verb
  *	status.c    status, scrub, wait
+ *	journal.c   journal, and its line in status
  *	layout.c    layout, of a mount or of members that nobody has mounted
  *	explain.c   explain: paths, lists of bad sectors
  */
@@ -34,6 +35,8 @@ const char *size_text(double bytes, char buf[static 32]);
 int array_exit_status(const json_t *answer);
 
 int print_status(const json_t *answer);
+int print_journal(const json_t *answer);
+void print_journal_line(const json_t *journal);	/* NULL: nothing */
 int print_scrub(const json_t *answer);
 int print_rates(const json_t *answer);
 int run_wait(const struct request *r);

@@ -13,6 +13,7 @@
 static const char usage_text[] =
 	"Usage: osfsctl VERB MOUNTPOINT [ARGUMENT...] [--json]\n"
 	"  status MNT               array, members, filesystem, cache, memory\n"
+	"  journal MNT              the journal's ring: transactions, head, tail, how full\n"
 	"  wait [MNT]               until no rebuild, resync or scrub runs\n"
 	"  layout MNT [PATH [OFFSET]] | layout MEMBER...   [--offset=BYTE] [--rows=N]\n"
 	"                           the array as a table; where a byte lies, and what a read of it takes now\n"
@@ -109,6 +110,7 @@ static const struct verb {
 } verbs[] = {
 	{ "status", print_status, false, true, NULL },
 	{ "stats", print_stats, false, false, NULL },
+	{ "journal", print_journal, false, false, NULL },
 	{ "trace", print_text, false, false, NULL },
 	{ "drop-caches", print_text, false, false, NULL },
 	{ "disk", print_text, true, false, NULL },

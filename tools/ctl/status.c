@@ -153,6 +153,7 @@ int print_status(const json_t *answer)
 		printf("image       %s\n", get_text(answer, "source"));
 	if (f)
 		print_filesystem(f);
+	print_journal_line(json_object_get(answer, "journal"));
 	if (c)
 		print_cache(c);
 	print_memory(json_object_get(answer, "memory"));
