@@ -124,6 +124,20 @@ truncate -s 64M "$IMG"
 mke2fs -q -F -t ext4 -O ^extent,^64bit -b 1024 -J size=1 "$IMG"
 kill_rounds "mke2fs, the smallest log" "" 300
 
+# What osfsctl says of it.
+mount_osfs "$IMG"
+echo x >"$MNT/y" && sync "$MNT/y"
+"$OSFSCTL" journal "$MNT" >"$T/out" || fail "osfsctl journal"
+grep -q 'data=ordered.* commits' "$T/out" && grep -q 'ring *blocks 1 to 1023, tail 1' "$T/out" && grep -q ' committed ' "$T/out" || { cat "$T/out" >&2; fail "osfsctl journal"; }
+"$OSFSCTL" journal "$MNT" --json | python3 -c '
+import json, sys
+j = json.load(sys.stdin)
+by = j["used_by"]
+assert sum(by.values()) == j["used_blocks"] > 0, j
+assert by["commits"] == sum(t["state"] == "committed" for t in j["transactions"]), j' || fail "osfsctl journal --json"
+"$OSFSCTL" status "$MNT" | grep -q '^journal ' || fail "osfsctl status has no line about the journal"
+umount_osfs
+
 # A read-only mount of a dirty journal writes not one byte.
 mount_osfs "$IMG"
 echo x >"$MNT/x" && sync "$MNT/x"
