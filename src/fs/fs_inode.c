@@ -72,14 +72,15 @@ static bool has_extra(const struct fs_inode *inode, size_t end_off)
 
 /* Times ------------------------------------------------------------------------------ */
 
-static struct timespec time_load(le32 low, le32 extra, bool has)
+/* *extra is looked at when there is such a field: a small inode may end where its block does. */
+static struct timespec time_load(le32 low, const le32 *extra, bool has)
 {
 	struct timespec t = { .tv_sec = (int32_t)le32_get(low) };
 
 	if (!has)
 		return t;
-	t.tv_sec += (int64_t)(le32_get(extra) & ((1u << EPOCH_BITS) - 1)) << 32;
-	t.tv_nsec = le32_get(extra) >> EPOCH_BITS;
+	t.tv_sec += (int64_t)(le32_get(*extra) & ((1u << EPOCH_BITS) - 1)) << 32;
+	t.tv_nsec = le32_get(*extra) >> EPOCH_BITS;
 	if (t.tv_nsec >= 1000000000)
 		t.tv_nsec = 0;
 	return t;
@@ -155,10 +156,10 @@ static void load_owner_and_size(struct fs_inode *inode, const struct ext_disk_in
 
 static void load_times(struct fs_inode *inode, const struct ext_disk_inode *raw)
 {
-	inode->atime = time_load(raw->i_atime, raw->i_atime_extra, HAS_EXTRA(inode, i_atime_extra));
-	inode->mtime = time_load(raw->i_mtime, raw->i_mtime_extra, HAS_EXTRA(inode, i_mtime_extra));
-	inode->ctime = time_load(raw->i_ctime, raw->i_ctime_extra, HAS_EXTRA(inode, i_ctime_extra));
-	inode->crtime = HAS_EXTRA(inode, i_crtime_extra) ? time_load(raw->i_crtime, raw->i_crtime_extra, true)
+	inode->atime = time_load(raw->i_atime, &raw->i_atime_extra, HAS_EXTRA(inode, i_atime_extra));
+	inode->mtime = time_load(raw->i_mtime, &raw->i_mtime_extra, HAS_EXTRA(inode, i_mtime_extra));
+	inode->ctime = time_load(raw->i_ctime, &raw->i_ctime_extra, HAS_EXTRA(inode, i_ctime_extra));
+	inode->crtime = HAS_EXTRA(inode, i_crtime_extra) ? time_load(raw->i_crtime, &raw->i_crtime_extra, true)
 							 : (struct timespec){ 0 };
 	inode->version = le32_get(raw->i_version_lo);
 	if (HAS_EXTRA(inode, i_version_hi))
