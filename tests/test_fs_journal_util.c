@@ -70,11 +70,11 @@ char *tree_manifest(struct fsx *x)
 	return text;
 }
 
-/* Pass headings, the replay, counts of the superblock (which no kernel keeps up either), the summary. */
+/* Pass headings, the replay and what it leaves to be finished, counts of the superblock (which no kernel keeps up either), the summary. */
 static bool line_is_harmless(const char *line)
 {
 	static const char *const harmless[] = { "Pass ", "e2fsck ", "Free blocks count wrong (", "Free inodes count wrong (",
-		"Fix? yes", "\n" };
+		"Fix? yes", "\n", "Clearing orphaned inode ", "Truncating orphaned inode " };
 
 	for (unsigned i = 0; i < ARRAY_LEN(harmless); i++)
 		if (!strncmp(line, harmless[i], strlen(harmless[i])))

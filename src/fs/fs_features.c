@@ -66,7 +66,7 @@ static const struct feature features[] = {
 	{ 'r', EXT_RO_COMPAT_PROJECT, "project", READ, "quotas are not kept up" },
 	{ 'r', EXT_RO_COMPAT_SHARED_BLOCKS, "shared_blocks", READ, NULL },
 	{ 'r', EXT_RO_COMPAT_VERITY, "verity", READ, NULL },
-	{ 'r', EXT_RO_COMPAT_ORPHAN_PRESENT, "orphan_present", READ, "deletions are unfinished: run e2fsck" },
+	{ 'r', EXT_RO_COMPAT_ORPHAN_PRESENT, "orphan_present", WRITE, NULL },
 };
 
 static const struct feature *feature_find(char set, uint32_t bit)

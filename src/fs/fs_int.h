@@ -407,8 +407,11 @@ void fs_inode_touch(struct fs_inode *inode, bool mtime);
  */
 MUST_CHECK int fs_orphan_add(struct jnl_handle *h, struct fs_inode *inode);
 MUST_CHECK int fs_orphan_del(struct jnl_handle *h, struct fs_inode *inode);
-/* At mount: finishes deletions and truncates that a crash left. */
+/* At mount: finishes deletions and truncates that a crash left, on the list or in the orphan file. */
 MUST_CHECK int fs_orphans_process(struct fs *fs);
+/* A truncation that was begun is carried out, and the inode taken off the list. No lock, no handle. */
+MUST_CHECK int fs_orphan_finish_truncate(struct fs_inode *inode);
+MUST_CHECK int fs_orphan_file_process(struct fs *fs);	/* fs_orphan_file.c */
 /* Contents, attribute block, then the inode: what the last fs_iput() of an unlinked inode does. */
 int fs_inode_destroy(struct fs_inode *inode);
 

@@ -100,7 +100,7 @@ static int read_chain(struct fs *fs)
 }
 
 /* A truncation that was begun is carried out: what lies behind the size goes. */
-static int finish_truncate(struct fs_inode *inode)
+int fs_orphan_finish_truncate(struct fs_inode *inode)
 {
 	CLEANUP_HANDLE struct jnl_handle h = {0};
 	int err = 0;
@@ -134,7 +134,7 @@ static void give_up(struct fs *fs)
 	}
 }
 
-int fs_orphans_process(struct fs *fs)
+static int process_list(struct fs *fs)
 {
 	unsigned nr_deleted = 0, nr_truncated = 0;
 	struct fs_inode *inode;
@@ -147,7 +147,7 @@ int fs_orphans_process(struct fs *fs)
 		const ino_nr_t ino = inode->ino;
 
 		if (inode->nlink > 0) {
-			err = finish_truncate(inode);
+			err = fs_orphan_finish_truncate(inode);
 			/* Cut as far as damage, which is told and noted, let it be. */
 			if (err == -EUCLEAN && !inode->on_orphan_list)
 				err = 0;
@@ -161,11 +161,20 @@ int fs_orphans_process(struct fs *fs)
 		if (!err && head(fs) == ino)
 			err = -EUCLEAN;
 	}
-	if (err)
-		give_up(fs);
-	else
+	if (!err)
 		log_info("%s: %u deletions and %u truncations finished that a crash had left", blk_name(fs->dev), nr_deleted,
 			 nr_truncated);
+	return err;
+}
+
+int fs_orphans_process(struct fs *fs)
+{
+	int err = process_list(fs);
+
+	if (!err)
+		err = fs_orphan_file_process(fs);
+	if (err)
+		give_up(fs);
 	return 0;
 }
 
