@@ -143,6 +143,7 @@ struct fs {
 	uint64_t start_written_bytes;	/* [const after open] of the device, at the mount; for s_kbytes_written */
 	struct rng rng;			/* [super_lock] */
 	int first_error;		/* [super_lock] */
+	bool super_changed;		/* [super_lock] beside the counters; not stored yet */
 	atomic_bool panicked;		/* opts.panic was called */
 	atomic_uint_fast64_t free_blocks, free_inodes;	/* sums over the groups */
 

@@ -64,6 +64,7 @@ static void error_note(struct fs *fs, ino_nr_t ino, pblk_t pblk, int err)
 	const uint64_t now = (uint64_t)fs_now(fs).tv_sec;
 
 	assert_held(&fs->super_lock);
+	fs->super_changed = true;
 	if (!fs->first_error)
 		fs->first_error = err;
 	sb->s_state = le16_of(le16_get(sb->s_state) | EXT_STATE_ERROR);
@@ -177,6 +178,7 @@ int fs_super_store(struct jnl_handle *h, struct fs *fs)
 	counters_to_disk(fs);
 	memcpy((uint8_t *)fs->super_buf->data + super_off_bytes(fs), &fs->super, sizeof(fs->super));
 	jnl_dirty(h, fs->super_buf);
+	fs->super_changed = false;
 	return 0;
 }
 
@@ -198,7 +200,7 @@ static bool super_is_current(struct fs *fs)
 {
 	LOCK_GUARD(&fs->super_lock);
 
-	return le32_get(fs->super.s_free_blocks_count_lo) == (uint32_t)fs->free_blocks &&
+	return !fs->super_changed && le32_get(fs->super.s_free_blocks_count_lo) == (uint32_t)fs->free_blocks &&
 	       le32_get(fs->super.s_free_inodes_count) == (uint32_t)fs->free_inodes;
 }
 

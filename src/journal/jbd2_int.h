@@ -31,7 +31,7 @@
  *   J7  Transactions follow each other in the log without a gap, in number and in place.
  *   J8  After an abort nothing is written but s_errno.
  *
- * Space: a transaction takes at most a quarter of the ring (and an eighth of the cache), and begins only when a quarter (and
+ * Space: a transaction takes at most a quarter of the ring (and a sixteenth of the cache), and begins only when a quarter (and
  * something for revoke records, which are not counted before they are there) is free for it.
  */
 #ifndef OSFS_JOURNAL_JBD2_INT_H
@@ -46,7 +46,7 @@ enum {
 	RANK_JBD2_SB = RANK_JNL + 2,	/* the superblock while it is written */
 	JBD2_COMMIT_SEC = 5,
 	JBD2_TXN_PART = 4,		/* of the ring for one transaction: a quarter */
-	JBD2_CACHE_PART = 8,		/* of the cache, too: an eighth */
+	JBD2_CACHE_PART = 16,		/* of the cache, too; twice that while a commit has its copies */
 	JBD2_TXN_LEAST = 256,		/* however small the cache */
 	JBD2_SLACK_PART = 16,		/* of the ring, free beside that for revoke records */
 	JBD2_KEEP_COPIES = 64,		/* blocks kept for the copies of the next commit */
