@@ -148,6 +148,33 @@ mount_osfs -o ro "$IMG"
 umount_osfs
 sha256sum --status -c "$T/sum" || fail "a read-only mount changed the image"
 
+# A journal that cannot be written: read-only for good, told to who unmounts; with errors=panic the daemon ends.
+write_until_it_fails() {
+    local i
+    for ((i = 0; i < 100; i++)); do
+        { echo x >"$MNT/$1$i" && sync "$MNT/$1$i"; } 2>/dev/null && continue
+        sync "$MNT" 2>/dev/null || :		# it may have been data: now it is the log
+        return 0
+    done
+    fail "no write failed"
+}
+mount_osfs "fault:write,fail,from=60:$IMG"
+write_until_it_fails a
+[ "$(cat "$MNT/x")" = x ] || fail "reads do not go on after an abort"
+! touch "$MNT/more" 2>/dev/null || fail "writes go on after an abort"
+"$OSFSCTL" journal "$MNT" | grep -q ABORTED || fail "osfsctl journal does not tell of the abort"
+! "$OSFS" umount "$MNT" 2>/dev/null || fail "the unmount does not tell of the abort"
+while [ -e "$T/osfs.pid" ]; do sleep 0.05; done
+mount_osfs -o errors=panic "fault:write,fail,from=60:$IMG"
+write_until_it_fails b
+for ((i = 0; i < 100; i++)); do mountpoint -q "$MNT" || break; sleep 0.05; done
+! mountpoint -q "$MNT" || fail "errors=panic left a mount"
+rm -f "$T/osfs.pid"
+mount_osfs "$IMG"
+[ "$(cat "$MNT/x")" = x ] || fail "what was synced is not there after two aborts"
+umount_osfs
+e2fsck -fn "$IMG" >"$T/fsck.out" 2>&1 || { cat "$T/fsck.out" >&2; fail "e2fsck after two aborts"; }
+
 # Journals of this machine's kernel.
 [ "$(id -u)" = 0 ] && { grep -qw ext4 /proc/filesystems || modprobe ext4 2>/dev/null; } || { note "the kernel's journals: not root, or no ext4"; exit 0; }
 KMNT=$T/kmnt

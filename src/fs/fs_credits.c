@@ -15,8 +15,10 @@ unsigned fs_credits_punch_step(const struct fs_inode *inode)
 	const struct fs *fs = inode->fs;
 	/* One table of pointers, one run out of it: the groups that this can touch; the table; the inode. */
 	const unsigned nr_groups = 2 + (1u << fs->ptrs_per_block_shift) / fs->blocks_per_group;
+	/* Where data is logged, every block is revoked: 8 bytes each, a table's worth of 4-byte pointers. */
+	const unsigned revokes = fs_logs_data(fs) ? 3 : 0;
 
-	return nr_groups * FS_CREDITS_FREE_GROUP + 1 + FS_CREDITS_INODE;
+	return nr_groups * FS_CREDITS_FREE_GROUP + 1 + FS_CREDITS_INODE + revokes;
 }
 
 unsigned fs_credits_dir_add(const struct fs_inode *dir)
