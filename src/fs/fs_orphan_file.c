@@ -71,7 +71,13 @@ static int move_entry(struct fs_inode *file, struct cache_buf *b, le32 *entry)
 		tail_of(fs, b->data)->checksum = le32_of(block_csum(file, b));
 	jnl_dirty(&h, b);
 	err = jnl_end(&h);
-	return !err && inode->nlink > 0 ? fs_orphan_finish_truncate(inode) : err;
+	if (!err && inode->nlink > 0)
+		err = fs_orphan_finish_truncate(inode);
+	if (err && inode->on_orphan_list)
+		inode = NULL;		/* the list keeps it: whoever gives up puts it */
+	else if (err == -EUCLEAN)
+		err = 0;		/* cut as far as damage, which is told and noted, let it be */
+	return err;
 }
 
 static int move_block(struct fs_inode *file, pblk_t pblk, unsigned *nr_moved)
