@@ -336,8 +336,10 @@ int fsck_super_store(struct fsck *f, bool clean)
 	}
 	sb->s_state = le16_of(state);
 	sb->s_wtime = le32_of(f->now);
-	if (has_csum(f))
+	if (has_csum(f)) {
+		sb->s_checksum_type = 1;	/* crc32c: there is no other */
 		sb->s_checksum = le32_of(ext_super_csum(sb));
+	}
 	f->copies_dirty |= copies_differ(f);
 	err = f->copies_dirty ? copies_store(f, *sb) : 0;
 	return err ? err : fsck_bytes_write(f, EXT_SUPER_OFF_BYTES, sb, sizeof(*sb));
