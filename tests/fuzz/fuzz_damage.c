@@ -4,6 +4,7 @@
  * An operation, 16 bytes: class, target (2), offset (2), kind, width, a value to choose (1), value
  * (4), another target (2), spare (2). Class and target are taken modulo what there is.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/crc.h"
@@ -296,6 +297,18 @@ static void flat_close(struct blk_dev *d)
 
 static const struct blk_ops flat_ops = { .name = "flat", .submit = flat_submit, .close = flat_close };
 
+/* OSFS_FUZZ_KEEP=FILE: the damaged image, for other tools to look at. */
+static void keep_image(const uint8_t *bytes, uint64_t nr_bytes)
+{
+	const char *path = getenv("OSFS_FUZZ_KEEP");
+	FILE *f = path ? fopen(path, "w") : NULL;
+
+	if (f) {
+		fwrite(bytes, 1, nr_bytes, f);
+		fclose(f);
+	}
+}
+
 struct blk_dev *fuzz_damaged(const struct fuzz_image *img, const uint8_t *data, size_t size, unsigned classes)
 {
 	const struct fuzz_target *touched[FUZZ_OPS_MAX];
@@ -315,5 +328,6 @@ struct blk_dev *fuzz_damaged(const struct fuzz_image *img, const uint8_t *data, 
 		touched[nr++] = damage(img, bytes, data + at, classes);
 	if (data[1] >> 5)
 		seal_all(img, bytes, touched, nr);
+	keep_image(bytes, img->nr_bytes);
 	return &f->dev;
 }
