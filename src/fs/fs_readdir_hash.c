@@ -324,7 +324,7 @@ int fs_readdir_by_hash(struct fs_reader *r, uint64_t cookie)
 	l.places = alloc_pages(dir->fs->alloc, PLACES_ORDER);
 	if (!l.places)
 		return -ENOMEM;
-	if (cookie == COOKIE_ENTRIES)
+	if (cookie == COOKIE_ENTRIES && !fs_inode_has_inline(dir))
 		fs_dir_readahead(dir, 0);
 	if (fs_inode_has_inline(dir))
 		err = list_inline(&l);
