@@ -273,15 +273,16 @@ void fsck_journal_check(struct fsck *f)
 	} else if (!inode_ok(&j) && !inode_rescue(&j)) {
 		remove_journal(&j);
 	} else {
-		if (le32_get(f->sb.s_journal_inum) != j.ino) {
-			f->sb.s_journal_inum = le32_of(j.ino);
-			f->sb_dirty = true;
-		}
 		err = open_cache(&j);
 		if (err)
 			fsck_failed(f, err);
 		else
 			check_log(&j);
+		/* Now, as replay reads the superblock again. */
+		if (le32_get(f->sb.s_journal_inum) != j.ino) {
+			f->sb.s_journal_inum = le32_of(j.ino);
+			f->sb_dirty = true;
+		}
 		if (!f->err)
 			update_backup(&j);
 	}
