@@ -56,14 +56,14 @@ static int group_bad(const struct fs *fs, const struct fs_group *g, const char *
 	return -EUCLEAN;
 }
 
-/* Without flex_bg a group's metadata lies in the group itself. */
+/* Without flex_bg a group's metadata lies in the group itself. The superblock's block is nobody else's. */
 static bool place_ok(const struct fs *fs, const struct fs_group *g, pblk_t pblk, uint32_t nr)
 {
 	const bool anywhere = fs_has_incompat(fs, EXT_INCOMPAT_FLEX_BG);
 	const pblk_t first = anywhere ? fs->first_data_block : fs_group_first_block(fs, g->nr);
 	const pblk_t end = anywhere ? fs->nr_blocks : first + g->nr_blocks;
 
-	return pblk >= first && pblk < end && nr <= end - pblk;
+	return pblk >= first && pblk > fs->first_data_block && pblk < end && nr <= end - pblk;
 }
 
 static int group_check(const struct fs *fs, const struct fs_group *g)
@@ -130,13 +130,18 @@ int fs_groups_load(struct fs *fs)
 		return -ENOMEM;
 	if (!fs_has_incompat(fs, EXT_INCOMPAT_META_BG))
 		cache_readahead(fs->cache, fs_group_desc_block(fs, 0, &off), nr_desc_blocks);
-	for (uint32_t i = 0; i < fs->nr_groups; i++)
-		group_init(fs, &fs->groups[i], i);
+	/* One by one: a superblock may claim many more than it has descriptors for. */
 	for (uint32_t i = 0; i < fs->nr_groups; i++) {
-		const int err = group_load(fs, &fs->groups[i]);
+		int err;
 
-		if (err)
+		group_init(fs, &fs->groups[i], i);
+		err = group_load(fs, &fs->groups[i]);
+		if (err) {
+			fs->nr_groups = i + 1;	/* the others are not there for those who tidy up either */
 			return err;
+		}
+		/* As the kernel counts it: what the fixed metadata takes, copies and reserved descriptors included. */
+		fs->overhead_blocks += fs_group_has_super(fs, i) + fs_group_nr_desc_blocks(fs, i) + fs->itable_blocks + 2;
 	}
 	return fs_zones_load(fs);
 }

@@ -31,16 +31,6 @@ static uint8_t hash_version(const struct ext_disk_super *sb)
 	return sb->s_def_hash_version + (is_unsigned ? EXT_HASH_LEGACY_UNSIGNED : 0);
 }
 
-/* As the kernel counts it: what the fixed metadata takes, copies and reserved descriptors included. */
-static uint64_t overhead_blocks(const struct fs *fs)
-{
-	uint64_t nr = fs->first_data_block;
-
-	for (uint32_t i = 0; i < fs->nr_groups; i++)
-		nr += fs_group_has_super(fs, i) + fs_group_nr_desc_blocks(fs, i) + fs->itable_blocks + 2;
-	return nr;
-}
-
 static void inode_geometry(struct fs *fs)
 {
 	const struct ext_disk_super *sb = &fs->super;
@@ -119,6 +109,6 @@ int fs_super_check(struct fs *fs, bool before_replay)
 	if (read_only)
 		fs->read_only = true;
 	super_geometry(fs);
-	fs->overhead_blocks = overhead_blocks(fs);
+	fs->overhead_blocks = fs->first_data_block;	/* what the groups have comes with them */
 	return 0;
 }
