@@ -18,4 +18,27 @@ for h in assemble mount journal dir look fsck; do
     "$REPLAY" "$h" "${old[@]}" 2>"$T/$h.err" >"$T/$h.out" || { cat "$T/$h.out"; failed=1; }
 done
 [ $failed = 0 ] || fail "see above; OSFS_FUZZ_IMAGES=DIR (tests/fuzz/images DIR) and tests/fuzz/replay HARNESS --seeds=N-N --one show it"
+# A superblock that claims a terabyte of the smallest groups: refused at once, without memory for them.
+if command -v python3 >/dev/null && [ -c /dev/fuse ]; then
+    python3 - "$T/huge" <<'PY'
+import struct, sys
+blocks, per_group, inodes = 1 << 30, 16, 8
+groups = (blocks - 1 + per_group - 1) // per_group
+sb = bytearray(1024)
+for at, v in ((0, groups * inodes), (4, blocks), (0x14, 1), (0x20, per_group), (0x24, per_group), (0x28, inodes), (0x4c, 1), (0x54, 11),
+              (0x60, 0x202), (0x64, 1)): struct.pack_into("<I", sb, at, v)
+for at, v in ((0x38, 0xef53), (0x3a, 1), (0x3c, 1), (0x58, 128)): struct.pack_into("<H", sb, at, v)
+with open(sys.argv[1], "wb") as f:
+    f.truncate(1 << 40)
+    f.seek(1024)
+    f.write(sb)
+PY
+    python3 - "$OSFS" "$T/huge" "$MNT" >"$T/out" 2>&1 <<'PY' || { cat "$T/out" >&2; fail "a superblock of 67 million groups"; }
+import resource, subprocess, sys
+p = subprocess.run([sys.argv[1], "-o", "ro", *sys.argv[2:]], timeout=20)
+kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+assert p.returncode == 32 and kib < 1000000, "exit status %d, %d KiB" % (p.returncode, kib)
+PY
+    grep -q 'descriptor of group 0' "$T/out" || { cat "$T/out" >&2; fail "the descriptor is not named"; }
+fi
 note ok

@@ -4,7 +4,11 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-enum { TABLE_READ_BYTES = 1 << 20, ENOUGH = 1 << 20 };
+enum {
+	TABLE_READ_BYTES = 1 << 20,
+	ENOUGH = 1 << 20,
+	BAD_GROUPS_MAX = 1024,	/* one behind the other: the superblock claims more groups than there are */
+};
 
 struct gather {
 	struct look *l;
@@ -256,13 +260,15 @@ int look_owners_load(struct look *l, const struct look_range *ranges, size_t nr,
 {
 	struct gather g = { .l = l, .w = out };
 	uint8_t *buf = malloc(MAX((size_t)TABLE_READ_BYTES, (size_t)l->block_bytes)), *used = malloc(l->block_bytes);
+	unsigned nr_bad = 0;
 	int err = buf && used ? 0 : -ENOMEM;
 
 	*out = (struct look_owners){ .ranges = ranges, .nr_ranges = nr, .max = l->nr_blocks * 4 + ENOUGH };
-	for (uint32_t n = 0; !err && n < l->nr_groups; n++) {
+	for (uint32_t n = 0; !err && n < l->nr_groups && nr_bad < BAD_GROUPS_MAX; n++) {
 		struct look_group grp;
 		const bool has_desc = !look_group(l, n, &grp);
 
+		nr_bad = has_desc && (inside(l, grp.inode_table, 1) || inside(l, grp.block_bitmap, 1)) ? 0 : nr_bad + 1;
 		err = add_group(l, out, &grp, has_desc);
 		if (!err && has_desc)
 			err = take_table(&g, &grp, buf, used);
