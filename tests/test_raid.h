@@ -27,6 +27,7 @@ struct tdisk {
 	uint64_t nr_sects;
 	bool dead;			/* every request fails */
 	bool fail_writes;
+	unsigned delay_msec;		/* of every request */
 	sect_t bad_sect, bad_end;	/* reads of these fail until they are written */
 	bool bad_is_hard;		/* ... and writes of them too */
 	unsigned nr_flushes, nr_reads, nr_writes;

@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "raid/raid_int.h"
 
@@ -326,6 +328,111 @@ START_TEST(a_member_with_too_many_read_errors_is_set_faulty)
 }
 END_TEST
 
+/* Arrays on image files, and what can be done to those. */
+static struct raid *files_assemble(struct alloc *a, char paths[4][64], const struct raid_open_opts *opts)
+{
+	struct raid_params p = { .level = RAID_5, .layout = 2, .nr_disks = 4, .chunk_sects = 16, .metadata = RAID_META_12 };
+	struct raid_open_opts o = *opts;
+	struct blk_dev *devs[4];
+	struct raid *r;
+
+	o.alloc = a;
+	for (unsigned i = 0; i < 4; i++) {
+		int fd;
+
+		snprintf(paths[i], 64, "/tmp/test_raid.XXXXXX");
+		fd = mkstemp(paths[i]);
+		must(fd >= 0 && !ftruncate(fd, 4 << 20) && !close(fd));
+		must(blk_open(paths[i], NULL, &devs[i]) == 0);
+	}
+	must(raid_create(&p, devs, NULL, 0, true) == 0);
+	must(raid_assemble(devs, 4, &o, &r) == 0);
+	return r;
+}
+
+static void overwrite(const char *path)
+{
+	FILE *f = fopen(path, "r+");
+
+	must(f);
+	for (unsigned i = 0; i < 4 << 20; i++)
+		putc(0xaa, f);
+	fclose(f);
+}
+
+START_TEST(what_is_done_to_an_image_fails_its_member)
+{
+	static const char *const says[] = { "has been truncated", "has been deleted", "made unreadable", "written over" };
+	struct alloc *a;
+	struct raid *r;
+	struct raid_status st;
+	char paths[4][64];
+	static char buf[64 << 10], back[64 << 10];
+
+	tlog_quiet();
+	must(alloc_new(&(struct alloc_opts){ .poison = true }, &a) == 0);
+	r = files_assemble(a, paths, &(struct raid_open_opts){ .quiet = true });
+	memset(buf, 0x33, sizeof(buf));
+	for (sect_t at = 0; at < 4096; at += sizeof(buf) >> SECT_SHIFT)
+		must(blk_write(raid_dev(r), at, buf, sizeof(buf)) == 0);
+	switch (_i) {
+	case 0:
+		must(truncate(paths[2], 1 << 20) == 0);
+		break;
+	case 1:
+		must(unlink(paths[2]) == 0);
+		break;
+	case 2:
+		must(chmod(paths[2], 0) == 0);
+		break;
+	default:
+		overwrite(paths[2]);
+		break;
+	}
+	/* A truncated one must not even begin to grow again. */
+	if (_i)
+		ck_assert_int_eq(raid_idle(r), 0);
+	memset(buf, 0x44, sizeof(buf));
+	must(blk_write(raid_dev(r), 4000, buf, 8 * SECT_BYTES) == 0);
+	raid_status_get(r, &st);
+	must(st.degraded && !st.failed);
+	must_msg(tlog_saw(says[_i]), "%s", says[_i]);
+	memset(buf, 0x33, sizeof(buf));
+	for (sect_t at = 0; at + 128 < 4000; at += sizeof(buf) >> SECT_SHIFT) {
+		must(blk_read(raid_dev(r), at, back, sizeof(back)) == 0);
+		must(!memcmp(buf, back, sizeof(buf)));
+	}
+	ck_assert_int_eq(raid_free(r), 0);
+	ck_assert_uint_eq(alloc_free(a), 0);
+	for (unsigned i = 0; i < 4; i++)
+		unlink(paths[i]);
+}
+END_TEST
+
+/* A disk that takes its time is found out, and dropped when that goes on. */
+START_TEST(a_member_slower_than_the_limit_is_set_faulty)
+{
+	struct tarray *t = tarray_new(&(struct tconf){ .level = RAID_5, .nr_disks = 3, .chunk_sects = 16, .rows = 20 }, 1);
+	struct raid_status st;
+
+	tarray_stop(t);
+	ck_assert_int_eq(tarray_assemble(t, &(struct raid_open_opts){ .slow_msec = 5, .max_slow = 3 }), 0);
+	t->disks[1].delay_msec = 8;
+	for (unsigned i = 0; i < 4; i++) {
+		raid_status_get(t->r, &st);
+		must(!st.degraded);
+		ck_assert_int_eq(tarray_write(t, 0, 64), 0);
+		ck_assert_int_eq(raid_idle(t->r), 0);
+	}
+	raid_status_get(t->r, &st);
+	must(st.degraded);
+	ck_assert_int_eq(tarray_state_of(t, 1), RAID_FAULTY);
+	must(tlog_saw("slower than 5 ms, 4 times"));
+	tarray_compare(t);
+	tarray_free(t);
+}
+END_TEST
+
 /* What the callback was told, as text. */
 struct told {
 	struct tarray *t;
@@ -464,6 +571,8 @@ Suite *raid_life_suite(void)
 	tcase_add_loop_test(tc, halves_that_were_both_written_are_refused, 0, 1);
 	tcase_add_test(tc, what_does_not_fit_is_refused_with_numbers);
 	tcase_add_test(tc, a_member_with_too_many_read_errors_is_set_faulty);
+	tcase_add_loop_test(tc, what_is_done_to_an_image_fails_its_member, 0, 4);
+	tcase_add_test(tc, a_member_slower_than_the_limit_is_set_faulty);
 	tcase_add_test(tc, events_are_told_in_order_and_by_mds_names);
 	suite_add_tcase(s, tc);
 	tc = tcase_create("life_threads");

@@ -306,6 +306,42 @@ static void do_crash(struct model *m)
 	assemble(m);
 }
 
+/*
+ * A crash in the middle of a write: one member has it, the others have not. Afterwards any
+ * of the two contents is right, but all readers see the same one, and redundancy agrees
+ * with it once the resync is through; what is written meanwhile counts at once.
+ */
+static void do_torn_crash(struct model *m)
+{
+	struct tarray *t = m->t;
+	struct raid_place places[RAID_MAX_MEMBERS];
+	sect_t sect = rng_below(&t->rng, t->nr_sects);
+	uint8_t *flat = t->flat + sect * SECT_BYTES, now[SECT_BYTES];
+	uint64_t nr;
+
+	if (!is_settled(m))
+		return;
+	model_must(m, tarray_write(t, sect, 1) == 0);
+	raid_map(&t->r->geom, sect, places, &nr);
+	nr = below(m, t->r->geom.nr_copies);
+	rng_fill(&t->rng, tarray_at(t, places[nr].slot, places[nr].sect), SECT_BYTES);
+	memcpy(now, tarray_at(t, places[nr].slot, places[nr].sect), SECT_BYTES);
+	tarray_crash(t);
+	t->opts.work = below(m, 4) ? RAID_WORK_STEPS : RAID_WORK_AT_ONCE;
+	model_must(m, tarray_assemble(t, NULL) == 0);
+	if (t->r->geom.nr_parity)
+		memcpy(flat, now, SECT_BYTES);
+	else if (blk_read(raid_dev(t->r), sect, flat, SECT_BYTES))
+		model_must(m, false);
+	while (atomic_load(&t->r->resync_pos) != UINT64_MAX) {
+		do_read(m);
+		do_write(m);
+		model_must(m, raid_step(t->r, 1 + rng_below(&t->rng, 60)) >= 0);
+	}
+	model_must(m, !blk_read(raid_dev(t->r), sect, now, SECT_BYTES) && !memcmp(now, flat, SECT_BYTES));
+	tarray_check_disks(t);
+}
+
 static void do_compare(struct model *m)
 {
 	tarray_compare(m->t);
@@ -322,6 +358,7 @@ static const struct {
 	{ do_flush, "flush", 20 }, { do_idle, "idle", 30 }, { do_with_bad_sectors, "bad sectors", 40 },
 	{ do_fail, "fail", 10 }, { do_break, "break", 6 }, { do_remove, "remove", 20 }, { do_join, "join", 20 },
 	{ do_replace, "replace", 10 }, { do_flip, "flip", 3 }, { do_stop, "stop", 4 }, { do_crash, "crash", 4 },
+	{ do_torn_crash, "torn crash", 3 },
 	{ do_compare, "compare", 4 },
 };
 

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "base/lock.h"
@@ -105,6 +106,8 @@ static int tdisk_run(struct tdisk *d, struct blk_io *io)
 	uint8_t *at = d->mem + (io->sect << SECT_SHIFT);
 	bool hits_bad = d->bad_sect < d->bad_end && io->sect < d->bad_end && io->sect + io->nr_sects > d->bad_sect;
 
+	if (d->delay_msec)
+		nanosleep(&(struct timespec){ .tv_nsec = d->delay_msec * 1000000L }, NULL);
 	if (d->dead)
 		return -EIO;
 	switch (io->op) {

@@ -1,10 +1,13 @@
 /*
- * raid_watch.c: looking after members: images that were truncated, deleted or made
- * unreadable under the array, and members that have become slow.
+ * raid_watch.c: looking after members: images that were truncated, deleted, written over
+ * or made unreadable under the array, and members that have become slow.
  *
  * A truncated image is the dangerous one: a write behind its end makes it grow again,
  * and the hole reads as zeroes. So its size is looked at before every batch of writes
  * (one fstat a member), and a member that is short is faulty before the write begins.
+ *
+ * An image that is written over is noticed by its superblock, at the next look; what was
+ * read of it meanwhile was what it then had: that is what checksums are for.
  *
  * How long one member takes cannot be told from a batch. One that took longer than the
  * limit makes every member show at the next look how long it takes for a single sector.
@@ -58,6 +61,21 @@ int raid_watch_members(struct raid *r, bool thorough)
 	return result;
 }
 
+/* An image that was written over: its superblock is not the one that was put there last. */
+static void look_at_superblock(struct raid *r, struct raid_member *m)
+{
+	enum { ID_BYTES = 64 };		/* magic, the array's id and more */
+	_Alignas(PAGE_BYTES) uint8_t buf[SECT_BYTES];
+
+	if (!blk_can_check(m->dev))
+		return;
+	LOCK_GUARD(&r->lock);
+	if (atomic_load(&m->state) == RAID_FAULTY || blk_read(m->dev, m->sb.info.super_offset, buf, sizeof(buf)) ||
+	    !memcmp(buf, m->sb.raw, ID_BYTES))
+		return;
+	raid_member_over_limit(r, m, "its superblock has been written over", "its image has been written over");
+}
+
 static void probe(struct raid *r, struct raid_member *m)
 {
 	_Alignas(PAGE_BYTES) char buf[SECT_BYTES];
@@ -86,6 +104,8 @@ static void probe(struct raid *r, struct raid_member *m)
 static void watch(struct raid *r)
 {
 	raid_watch_members(r, true);
+	for (unsigned i = 0; !r->read_only && i < r->nr_members; i++)
+		look_at_superblock(r, r->members[i]);
 	if (!r->opts.slow_msec || !atomic_exchange(&r->is_slow, false))
 		return;
 	for (unsigned i = 0; i < r->nr_members; i++)
