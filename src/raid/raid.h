@@ -228,8 +228,9 @@ enum {
 	RAID_SCRUB_REWRITE = 1 << 0,
 };
 /*
- * Starts RAID_CHECK (writes nothing) or RAID_REPAIR, or with RAID_IDLE stops one.
- * -EBUSY: something else runs; -EINVAL: no redundancy; -EROFS.
+ * Starts RAID_CHECK (writes nothing but sectors that could not be read, as any read
+ * does) or RAID_REPAIR, or with RAID_IDLE stops one. RAID_RESYNC, RAID_RECOVER: what
+ * could not go on tries again. -EBUSY: something else runs; -EINVAL: no redundancy; -EROFS.
  */
 MUST_CHECK int raid_action_set(struct raid *r, enum raid_action a, unsigned flags);
 /*

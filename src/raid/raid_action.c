@@ -123,7 +123,7 @@ static uint64_t recover_pos(const struct raid *r)
 	for (unsigned i = 0; i < r->nr_members; i++)
 		if (atomic_load(&r->members[i]->state) == RAID_REBUILDING)
 			pos = MIN(pos, (uint64_t)atomic_load(&r->members[i]->recovered));
-	return pos;
+	return MIN(pos, raid_sync_end(r, RAID_RECOVER));
 }
 
 static void action_begin(struct raid *r, enum raid_action a, uint64_t pos, unsigned flags)
@@ -175,6 +175,8 @@ static enum raid_action action_choose(struct raid *r)
 	bool recover = raid_spares_start(r);
 	uint64_t resync = atomic_load(&r->resync_pos);
 
+	if (atomic_load(&r->failed) && a != RAID_IDLE)
+		action_end(r, "stopped: the array has failed");
 	if (s->stuck || atomic_load(&r->failed))
 		return RAID_IDLE;
 	if (recover && a != RAID_RECOVER) {

@@ -28,6 +28,7 @@ struct raid_bitmap {
 	uint64_t nr_bits;		/* [const] */
 	size_t len;			/* [const] of image, whole sectors */
 	uint8_t *image;			/* [lock] as on the members: header, then bits from the lowest */
+	bool is_unsaved;		/* [lock] bits could not be written: not known to be on disk */
 	uint64_t events_cleared;	/* [lock] */
 	atomic_uint_fast64_t *recent[2];	/* bits are set under [lock], looked at without */
 };
@@ -279,6 +280,10 @@ static int bits_set(struct raid *r, unsigned epoch, uint64_t first, uint64_t las
 	int err = 0;
 
 	LOCK_GUARD(&r->lock);
+	if (b->is_unsaved) {
+		from = 0;
+		end = b->len;
+	}
 	for (uint64_t bit = first; bit <= last; bit++) {
 		size_t at = HEAD_BYTES + bit / 8;
 
@@ -290,6 +295,7 @@ static int bits_set(struct raid *r, unsigned epoch, uint64_t first, uint64_t las
 	}
 	if (end && !PLANTED(PLANT_NO_BITMAP))
 		err = image_write(r, ALIGN_DOWN(from, PAGE), ALIGN_UP(end, PAGE));
+	b->is_unsaved = err;
 	for (uint64_t bit = first; !err && bit <= last; bit++)
 		atomic_fetch_or(&b->recent[epoch][bit / 64], UINT64_C(1) << bit % 64);
 	return err;

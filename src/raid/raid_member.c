@@ -548,15 +548,16 @@ int raid_member_add(struct raid *r, struct blk_dev *dev, enum raid_add how, int 
 
 static int member_replace(struct raid *r, int dev_nr, int spare_nr)
 {
-	struct raid_member *m = member_find(r, dev_nr), *spare;
+	struct raid_member *m = member_find(r, dev_nr), *spare, *old;
 	int slot;
 
 	if (!m)
 		return -ENOENT;
 	slot = atomic_load(&m->slot);
-	if (atomic_load(&m->state) != RAID_IN_SYNC || atomic_load(&m->is_replacement) || r->repls[slot]) {
+	old = slot >= 0 ? r->repls[slot] : NULL;
+	if (atomic_load(&m->state) != RAID_IN_SYNC || (old && raid_member_takes_writes(old))) {
 		log_error("%s: is %s%s: only a member that serves can be replaced, once", blk_name(m->dev),
-			  raid_member_state_name(atomic_load(&m->state)), slot >= 0 && r->repls[slot] ? " and being replaced" : "");
+			  raid_member_state_name(atomic_load(&m->state)), old ? " and being replaced" : "");
 		return -EBUSY;
 	}
 	if (m->sb.info.metadata == RAID_META_090) {
@@ -570,6 +571,10 @@ static int member_replace(struct raid *r, int dev_nr, int spare_nr)
 		return -ENOENT;
 	}
 	change_begin(r);
+	if (old) {
+		atomic_store(&old->is_replacement, false);	/* it failed */
+		atomic_store(&old->slot, -1);
+	}
 	fill_from(spare, slot, false);
 	atomic_store(&spare->is_replacement, true);
 	atomic_store(&r->repls[slot], spare);

@@ -70,9 +70,11 @@ static void look_at_superblock(struct raid *r, struct raid_member *m)
 	if (!blk_can_check(m->dev))
 		return;
 	LOCK_GUARD(&r->lock);
-	if (atomic_load(&m->state) == RAID_FAULTY || blk_read(m->dev, m->sb.info.super_offset, buf, sizeof(buf)) ||
-	    !memcmp(buf, m->sb.raw, ID_BYTES))
-		return;
+	/* Twice: a bit that was read wrongly is not an image that was written over. */
+	for (unsigned i = 0; i < 2; i++)
+		if (atomic_load(&m->state) == RAID_FAULTY ||
+		    blk_read(m->dev, m->sb.info.super_offset, buf, sizeof(buf)) || !memcmp(buf, m->sb.raw, ID_BYTES))
+			return;
 	raid_member_over_limit(r, m, "its superblock has been written over", "its image has been written over");
 }
 
