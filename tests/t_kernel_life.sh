@@ -29,11 +29,11 @@ of() { local v="imgs_$1"; read -r -a imgs <<<"${!v}"; }
 job=$T/job.sh
 cat >"$job" <<'J'
 total() { echo 3 >/proc/sys/vm/drop_caches; busybox md5sum /dev/md9 | cut -c1-32; }
-settle() { mdadm --wait /dev/md9 >/dev/null 2>&1; }
+settle() { sleep 0.3; while ! grep -q idle /sys/block/md9/md/sync_action; do sleep 0.1; done; }
 up() { name=$1; shift; mdadm --assemble /dev/md9 --run "$@" >/tmp/err 2>&1 || { echo "$name: mdadm does not assemble it: $(cat /tmp/err)"; return 1; }; echo "$name sum0 $(total)"; }
 members() { sed -n '/^md9/{n;s/.*\[\([U_]*\)\]$/\1/p;}' /proc/mdstat; }
 scrub() { settle; echo check >/sys/block/md9/md/sync_action; settle; echo "$1 mismatch $(cat /sys/block/md9/md/mismatch_cnt)"; }
-down() { name=$1; settle; scrub "$name"; echo "$name members $(members)"
+down() { name=$1; settle; [ "${name#k}" != "$name" ] || scrub "$name"; echo "$name members $(members)"
     dd if=/job/job.sh of=/dev/md9 bs=4k seek=100 conv=fsync 2>/dev/null
     echo "$name sum $(total)"; mdadm --stop /dev/md9 >/dev/null 2>&1; }
 new() { name=$1; shift; mdadm --create /dev/md9 --run --assume-clean "$@" >/tmp/err 2>&1 || { echo "$name: mdadm --create: $(cat /tmp/err)"; return 1; }
@@ -76,7 +76,7 @@ images spare 3
 drive create 1 - 0 none 1 "${imgs[@]}"
 drive run "${imgs[@]}" -- fill=7
 expect spare "${imgs[@]}"
-echo "up spare ${devs[*]} && { mdadm /dev/md9 --fail ${devs[0]} >/dev/null 2>&1; sleep 0.2; down spare; }" >>"$job"
+echo "up spare ${devs[*]} && { mdadm /dev/md9 --fail ${devs[0]} >/dev/null 2>&1; down spare; }" >>"$job"
 
 images repl 5
 drive create 10 n2 16 bitmap=64 1 "${imgs[@]}"

@@ -14,6 +14,7 @@ int main(void)
 	srunner_add_suite(sr, raid_format_suite());
 	srunner_add_suite(sr, raid_life_suite());
 	srunner_add_suite(sr, raid_model_suite());
+	srunner_add_suite(sr, raid_cut_suite());
 	srunner_run_all(sr, CK_ENV);
 	nr_failed = srunner_ntests_failed(sr);
 	srunner_free(sr);

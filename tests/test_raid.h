@@ -22,7 +22,14 @@
 
 enum { TDISKS_MAX = 16 };
 
+/* The process dies: after so many more writes, to whatever disk, none arrives any more. */
+struct tcut {
+	bool is_armed, is_done;
+	uint64_t left;
+};
+
 struct tdisk {
+	struct tcut *cut;		/* NULL: none */
 	uint8_t *mem;
 	uint64_t nr_sects;
 	bool dead;			/* every request fails */
@@ -58,6 +65,7 @@ struct tarray {
 	uint32_t layout;
 	struct alloc *alloc;
 	struct raid_open_opts opts;	/* of assemblies without others; alloc is filled in */
+	struct tcut cut;		/* of all disks */
 	struct tdisk disks[TDISKS_MAX];
 	unsigned nr_devs;
 	uint64_t largest_sects;		/* of a disk */
@@ -116,5 +124,6 @@ Suite *raid_assemble_suite(void);
 Suite *raid_format_suite(void);
 Suite *raid_life_suite(void);
 Suite *raid_model_suite(void);
+Suite *raid_cut_suite(void);
 
 #endif

@@ -101,6 +101,18 @@ struct tdev {
 	struct tdisk *disk;
 };
 
+/* Whether a write is one that does not arrive. */
+static bool is_cut(struct tcut *cut)
+{
+	if (!cut || !cut->is_armed)
+		return false;
+	if (cut->left)
+		cut->left--;
+	else
+		cut->is_done = true;
+	return cut->is_done;
+}
+
 static int tdisk_run(struct tdisk *d, struct blk_io *io)
 {
 	uint8_t *at = d->mem + (io->sect << SECT_SHIFT);
@@ -110,6 +122,8 @@ static int tdisk_run(struct tdisk *d, struct blk_io *io)
 		nanosleep(&(struct timespec){ .tv_nsec = d->delay_msec * 1000000L }, NULL);
 	if (d->dead)
 		return -EIO;
+	if (io->op != BLK_READ && io->op != BLK_FLUSH && is_cut(d->cut))
+		return 0;
 	switch (io->op) {
 	case BLK_READ:
 		if (hits_bad)
@@ -229,6 +243,7 @@ struct tarray *tarray_new(const struct tconf *conf, uint64_t seed)
 		uint64_t extra = conf->uneven ? (i * 7 % 5) * 3 * unit : 0;
 
 		tdisk_init(&t->disks[i], 300 + (uint64_t)conf->rows * unit + extra);
+		t->disks[i].cut = &t->cut;
 		t->largest_sects = MAX(t->largest_sects, t->disks[i].nr_sects);
 	}
 	create(t);
@@ -276,6 +291,7 @@ unsigned tarray_disk_add(struct tarray *t)
 {
 	ck_assert_uint_lt(t->nr_devs, TDISKS_MAX);
 	tdisk_init(&t->disks[t->nr_devs], t->largest_sects);
+	t->disks[t->nr_devs].cut = &t->cut;
 	t->absent[t->nr_devs] = true;
 	return t->nr_devs++;
 }
@@ -357,6 +373,7 @@ void tarray_crash(struct tarray *t)
 	}
 	raid_free(t->r);
 	t->r = NULL;
+	t->cut = (struct tcut){ 0 };
 	for (unsigned i = 0; i < t->nr_devs; i++) {
 		free(t->disks[i].mem);
 		t->disks[i].mem = copies[i];

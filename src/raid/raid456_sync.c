@@ -350,6 +350,8 @@ int raid456_sync(struct raid *r, struct raid_sync_piece *p)
 	s->pos = p->pos;
 	if (p->action == RAID_RECOVER)
 		raid_targets_get(r, p->pos, &end, &s->targets);
+	for (unsigned slot = 0; slot < r->geom.nr_disks; slot++)
+		end = p->pos + raid_alike(r, slot, p->pos, end - p->pos);
 	if (p->action == RAID_RESYNC || (p->action == RAID_RECOVER && s->targets.by_bitmap))
 		end = raid_bitmap_stretch(r, p->pos, end, &dirty);
 	if (dirty) {

@@ -5,7 +5,9 @@
  * The superblock with the highest event count speaks for the array: level, sizes,
  * and what has become of each device. A member may lag one event behind, since a
  * crash can come between the superblocks of one update, and no write depends on an
- * update before all of them are on disk (S7, S8). One that lags further is stale.
+ * update before all of them are on disk (S7, S8). One that lags further is stale. How
+ * far a member is filled is what its own superblock says; so one that the update was
+ * to give a slot, but that still takes itself for a spare, is one: it holds nothing.
  */
 #include <stdlib.h>
 
@@ -260,9 +262,13 @@ static int place_members(struct assembly *a)
 	for (unsigned i = 0; i < r->nr_members; i++) {
 		struct raid_member *m = r->members[i];
 		int role = raid_sb_role(&a->ref->sb, (unsigned)m->sb.info.dev_nr);
-		const char *why = left_out_because(a, m, role);
-		int err = check_split(a, m, role);
+		const char *why;
+		int err;
 
+		if (role >= 0 && m->sb.info.role == RAID_ROLE_SPARE && m->sb.info.metadata != RAID_META_090)
+			role = RAID_ROLE_SPARE;
+		why = left_out_because(a, m, role);
+		err = check_split(a, m, role);
 		if (err)
 			return err;
 

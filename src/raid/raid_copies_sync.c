@@ -239,6 +239,8 @@ static sect_t volume_stretches(struct sync *s, sect_t pos, sect_t end)
 
 		raid_map(&s->r->geom, at, places, &nr);
 		nr = MIN(nr, end - at);
+		for (unsigned c = 0; c < s->r->geom.nr_copies; c++)
+			nr = raid_alike(s->r, places[c].slot, places[c].sect, nr);
 		got = raid_lock_add(s->r, &s->locks, at, nr);
 		if (got)
 			s->stretches[s->nr++] = (struct stretch){

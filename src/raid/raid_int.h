@@ -301,6 +301,17 @@ static inline bool raid_can_read(const struct raid *r, unsigned slot, sect_t end
 	       (state == RAID_REBUILDING && end <= atomic_load_explicit(&m->recovered, memory_order_acquire));
 }
 
+/* How far, at most nr_sects, a slot's sectors from member_sect on are alike: all readable, or none. */
+static inline uint64_t raid_alike(const struct raid *r, unsigned slot, sect_t member_sect, uint64_t nr_sects)
+{
+	const struct raid_member *m = r->slots[slot];
+	uint64_t recovered = m ? atomic_load(&m->recovered) : 0;
+
+	if (!m || atomic_load(&m->state) != RAID_REBUILDING || recovered <= member_sect)
+		return nr_sects;
+	return MIN(nr_sects, recovered - member_sect);
+}
+
 static inline bool raid_member_takes_writes(const struct raid_member *m)
 {
 	enum raid_member_state state = atomic_load_explicit(&m->state, memory_order_acquire);

@@ -160,6 +160,7 @@ static void member_activate(struct raid *r, struct raid_member *m)
 int raid_recovered(struct raid *r)
 {
 	uint64_t end = raid_sync_end(r, RAID_RECOVER);
+	bool any_replacement = false;
 
 	for (unsigned i = 0; i < r->nr_members; i++) {
 		struct raid_member *m = r->members[i];
@@ -169,10 +170,24 @@ int raid_recovered(struct raid *r)
 			raid_write_failed(r, m, m->data_offset, err);
 	}
 	change_begin(r);
+	/*
+	 * First they are noted to be full, then to have their slots: dying in between must not
+	 * leave the one that is replaced faulty and its replacement unfinished.
+	 */
 	for (unsigned i = 0; i < r->nr_members; i++) {
 		struct raid_member *m = r->members[i];
 
-		if (atomic_load(&m->state) == RAID_REBUILDING && atomic_load(&m->recovered) >= end)
+		if (atomic_load(&m->state) != RAID_REBUILDING || atomic_load(&m->recovered) < end)
+			continue;
+		m->recovered_safe = MD_SECT_MAX;
+		any_replacement |= atomic_load(&m->is_replacement);
+	}
+	if (any_replacement && raid_sb_update_locked(r))
+		log_error("array %s: no superblock can be written", blk_name(&r->dev));
+	for (unsigned i = 0; i < r->nr_members; i++) {
+		struct raid_member *m = r->members[i];
+
+		if (atomic_load(&m->state) == RAID_REBUILDING && m->recovered_safe == MD_SECT_MAX)
 			member_activate(r, m);
 	}
 	return change_end(r);
