@@ -456,6 +456,17 @@ void raid_targets_advance(const struct raid_targets *t, sect_t pos);
 bool raid_spares_start(struct raid *r);
 /* Members that are recovered become in sync. [admin] */
 MUST_CHECK int raid_recovered(struct raid *r);
+/* -EROFS, -EINVAL after a message: its members cannot change. */
+MUST_CHECK int raid_check_changeable(const struct raid *r);
+/* Between these [gate] fields may change, and [lock] ones; [admin] is held. */
+void raid_change_begin(struct raid *r);
+void raid_change_done(struct raid *r);
+/* Done, and the new state of things is in the superblocks when this returns 0. */
+MUST_CHECK int raid_change_end(struct raid *r);
+/* The member begins to be filled in the slot; the slot's member, if any, is out of it. [gate, lock] */
+void raid_seat(struct raid *r, unsigned slot, struct raid_member *m, bool by_bitmap);
+/* Out of the array, but not freed. [gate, lock] */
+void raid_member_unlink(struct raid *r, struct raid_member *m);
 
 /* raid_lock.c ------------------------------------------------------------------ */
 
