@@ -66,6 +66,35 @@ static bool life_fail(struct life *l, unsigned slot)
 	return !t->cut.is_done;
 }
 
+/* Its writes begin to fail, and the array finds out by writing to it. */
+static bool life_break(struct life *l, unsigned slot)
+{
+	struct tarray *t = l->t;
+	unsigned disk = (unsigned)tarray_disk_of(t, slot);
+
+	t->disks[disk].fail_writes = true;
+	while (tarray_state_of(t, disk) == RAID_IN_SYNC)
+		if (!life_write(l))
+			return false;
+	t->disks[disk].fail_writes = false;
+	return true;
+}
+
+/* The slot's disk leaves, misses something, and comes back. */
+static bool life_return(struct life *l, unsigned slot)
+{
+	struct tarray *t = l->t;
+	unsigned disk = (unsigned)tarray_disk_of(t, slot);
+
+	if (!t->conf.bitmap_bytes)
+		return true;
+	if (!life_fail(l, slot) || !life_write(l))
+		return false;
+	tarray_remove(t, disk);
+	return !t->cut.is_done && tarray_join(t, disk, RAID_ADD_READD) == 0 && life_steps(l, 1) && life_write(l) &&
+	       life_steps(l, 1000);
+}
+
 static bool life_join(struct life *l, unsigned disk)
 {
 	return tarray_join(l->t, disk, RAID_ADD_SPARE) == 0 && !l->t->cut.is_done;
@@ -89,12 +118,12 @@ static bool live(struct life *l)
 {
 	bool has_repl = l->t->conf.metadata != RAID_META_090;
 
-	return life_write(l) && life_write(l) && life_fail(l, 1) && life_write(l) && life_rest(l) &&
+	return life_write(l) && life_write(l) && (l->t->seed % 2 ? life_fail(l, 1) : life_break(l, 1)) && life_write(l) && life_rest(l) &&
 	       life_join(l, l->spares[0]) && life_steps(l, 2) && life_write(l) && life_steps(l, 1000) &&
 	       life_write(l) && life_rest(l) && life_write(l) &&
 	       (!has_repl || (life_join(l, l->spares[1]) && life_replace(l, 0) && life_steps(l, 1) && life_write(l) &&
 			      life_steps(l, 1000))) &&
-	       life_write(l) && life_rest(l);
+	       life_write(l) && life_return(l, 1) && life_write(l) && life_rest(l);
 }
 
 static void life_begin(struct life *l, const struct tconf *conf, uint64_t seed)
@@ -166,6 +195,8 @@ START_TEST(after_a_death_at_any_write_the_array_agrees_with_what_was_acknowledge
 			if (tarray_nr_of(l.t, i) < 0)
 				l.t->absent[i] = true;
 		tarray_crash(l.t);
+		for (unsigned i = 0; i < l.t->nr_devs; i++)
+			l.t->disks[i].fail_writes = false;
 		/* A spare that had not got its superblock is none. */
 		for (unsigned i = 0; i < 2; i++) {
 			struct blk_dev *d = tdisk_open(&l.t->disks[l.spares[i]], "spare");
