@@ -5,6 +5,13 @@
 
 #include "raid/raid_int.h"
 
+static bool is_night(void)
+{
+	const char *tier = getenv("OSFS_TEST_TIER");
+
+	return tier && !strcmp(tier, "night");
+}
+
 static bool survives(const struct tarray *t)
 {
 	return t->r->level->can_run(&t->r->geom, t->absent);
@@ -37,12 +44,13 @@ static void lose_and_use(struct tarray *t, unsigned nr_writes)
 		return;
 	}
 	tarray_reassemble(t);
-	tarray_compare(t);
 	tarray_write_random(t, nr_writes);
 	tarray_compare(t);
 	tarray_check_disks(t);
+	/* By day, half of them are rebuilt, from a new assembly. */
+	if (!is_night() && rng_below(&t->rng, 2))
+		return;
 	tarray_reassemble(t);
-	tarray_compare(t);
 	rebuild(t);
 }
 
@@ -83,7 +91,7 @@ START_TEST(any_loss_within_tolerance_reads_writes_reassembles_and_is_rebuilt)
 {
 	struct tarray *t = tarray_new(&tconfs[_i], 3000 + (uint64_t)_i);
 
-	lose_each_and_all_pairs(t, 4);
+	lose_each_and_all_pairs(t, 3);
 	tarray_free(t);
 }
 END_TEST
@@ -102,8 +110,7 @@ static const uint32_t chunks[] = { 8, 16, 64, 256 };
 
 START_TEST(the_same_for_every_level_layout_count_and_chunk_size)
 {
-	const char *tier = getenv("OSFS_TEST_TIER");
-	bool all = tier && !strcmp(tier, "night");
+	bool all = is_night();
 
 	/* By day one count of members for each layout, another for each. */
 	for (unsigned n = 3; n <= 8; n++)

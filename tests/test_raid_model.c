@@ -390,7 +390,7 @@ static unsigned nr_steps(void)
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 	return 1200;
 #else
-	return 6000;
+	return 5000;
 #endif
 }
 
