@@ -120,6 +120,26 @@ START_TEST(fsync_tells_of_a_failed_write_until_it_has_succeeded)
 }
 END_TEST
 
+/* Not on the orphan list either, which the next one goes through. */
+START_TEST(an_inode_that_cannot_be_deleted_leaves_nothing_in_memory)
+{
+	ino_nr_t ino, other;
+	CLEANUP_FSX struct fsx *x = file_on_a_device(&ino);
+
+	other = file_new(x, "g");
+	fail_block(x, place_of(x, ino, NR_BLOCKS), 1 << BLK_READ, 0);
+	ck_assert_int_eq(fs_unlink(x->fs, EXT_ROOT_INO, fs_name_of("f")), 0);
+	fs_forget(x->fs, ino, UINT64_MAX);
+	ck_assert_msg(strstr(fsx_log(), "could not be deleted"), "%s", fsx_log());
+	ck_assert_int_eq(fs_unlink(x->fs, EXT_ROOT_INO, fs_name_of("g")), 0);
+	fs_forget(x->fs, other, UINT64_MAX);
+	blk_fault_clear(x->dev);
+	fsx_unmount(x);
+	fsx_mount(x);		/* it is on the list on disk: whether it can be deleted now or not */
+	fsx_unmount(x);
+}
+END_TEST
+
 TCase *file_error_tests(void)
 {
 	TCase *tc = tcase_create("errors");
@@ -127,5 +147,6 @@ TCase *file_error_tests(void)
 	tcase_add_test(tc, a_block_that_cannot_be_read_costs_only_itself);
 	tcase_add_test(tc, a_map_block_that_cannot_be_read_costs_what_is_below_it);
 	tcase_add_test(tc, fsync_tells_of_a_failed_write_until_it_has_succeeded);
+	tcase_add_test(tc, an_inode_that_cannot_be_deleted_leaves_nothing_in_memory);
 	return tc;
 }

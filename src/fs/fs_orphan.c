@@ -212,13 +212,24 @@ static int destroy_inode(struct fs_inode *inode)
 	return err;
 }
 
+/* It goes from memory, while on disk it stays on the list as far as its neighbours let it: for fsck. */
+static void leave_list(struct fs_inode *inode)
+{
+	LOCK_GUARD(&inode->fs->orphan_lock);
+
+	list_del(&inode->orphan_link);
+	inode->on_orphan_list = false;
+}
+
 int fs_inode_destroy(struct fs_inode *inode)
 {
 	int err = destroy_contents(inode);
 
 	if (!err)
 		err = destroy_inode(inode);
-	if (err)
+	if (err) {
 		log_error("%s: inode %" PRIu32 " could not be deleted: %s", blk_name(inode->fs->dev), inode->ino, strerror(-err));
+		leave_list(inode);
+	}
 	return err;
 }
