@@ -19,18 +19,19 @@ static const struct hunt {
 	const char *name, *level, *features;
 	bool failing_member, bitmap;
 	const char *ops[6];		/* single operations, each with each persistence */
-	bool scripts;
+	unsigned scripts, nr_scripts;	/* from, so many */
 	unsigned percent;
 } hunts[] = {
-	{ PLANT_NO_ORPHAN, "no orphan list", "single", NULL, false, false, { "unlink-open", "truncate-big" }, false, 10 },
-	{ PLANT_NO_ORDERED_DATA, "no ordered data", "single", NULL, false, false, { "create-write", "append" }, false, 20 },
+	{ PLANT_NO_ORPHAN, "no orphan list", "single", NULL, false, false, { "unlink-open", "truncate-big" }, 0, 0, 10 },
+	{ PLANT_NO_ORDERED_DATA, "no ordered data", "single", NULL, false, false, { "create-write", "append" }, 0, 0, 20 },
 #ifndef __SANITIZE_THREAD__		/* one thread: there is nothing for it to find */
 	{ PLANT_NO_EVENTS, "no events before the acknowledgement", "1", NULL, true, false,
-	  { "create-write", "append", "overwrite", "rename" }, false, 10 },
-	{ PLANT_NO_BITMAP, "no bits before the write", "5", NULL, false, true, { "overwrite", "append" }, false, 10 },
-	{ PLANT_NO_REVOKE, "no revoke", "single", NULL, false, false, { NULL }, true, 40 },
+	  { "create-write", "append", "overwrite", "rename" }, 0, 0, 10 },
+	{ PLANT_NO_BITMAP, "no bits before the write", "5", NULL, false, true, { "overwrite", "append" }, 0, 0, 10 },
+	{ PLANT_NO_REVOKE, "no revoke", "single", NULL, false, false, { NULL }, 0, 4, 80 },
+	{ PLANT_NO_TAIL_FLUSH, "no flush before the tail moves", "single", NULL, false, false, { NULL }, 10, 1, 25 },
 	{ PLANT_NO_COMMIT_FLUSH, "no flush before the commit record", "single", "^metadata_csum", false, false,
-	  { "create-write", "append" }, false, 60 },
+	  { "create-write", "append" }, 0, 0, 60 },
 #endif
 };
 
@@ -53,8 +54,8 @@ static void run(struct lab_crash *c, const struct hunt *h)
 		for (unsigned p = 0; p < LAB_NR_PERSIST; p++)
 			ck_assert_int_eq(lab_crash_workload(c, (uint64_t)(op - lab_ops) * LAB_NR_PERSIST + p), 0);
 	}
-	for (unsigned i = 0; h->scripts && i < lab_nr_scripts(); i++)
-		ck_assert_int_eq(lab_crash_workload(c, LAB_SCRIPTS + i), 0);
+	for (unsigned i = 0; i < h->nr_scripts; i++)
+		ck_assert_int_eq(lab_crash_workload(c, LAB_SCRIPTS + h->scripts + i), 0);
 	lab_crash_fini(c);		/* bugs may leak */
 }
 

@@ -14,6 +14,7 @@ enum plant {
 	PLANT_NO_REVOKE,		/* J6: freed metadata blocks are not revoked */
 	PLANT_NO_EVENTS,		/* S7: a write is acknowledged before superblocks say who missed it */
 	PLANT_NO_ORPHAN,		/* unlinked open files are not put on the orphan list */
+	PLANT_NO_TAIL_FLUSH,		/* J5: the tail moves before what it leaves behind is at home */
 	PLANT_NO_BITMAP,		/* S12: bits of the write-intent bitmap are set in memory only */
 	PLANT_NR
 };

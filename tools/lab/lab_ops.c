@@ -306,6 +306,22 @@ static int op_create_many(struct lab_actor *a)
 	return err;
 }
 
+/* So many transactions that the log wraps, and has to be checkpointed on the way. */
+static int op_wrap_log(struct lab_actor *a)
+{
+	enum { COMMITS = 260 };
+	int err = 0;
+
+	for (unsigned i = 0; !err && i < COMMITS; i++) {
+		err = i % 2 ? rename_to(a, "/d/f2", "/d/f", 0) : rename_to(a, "/d/f", "/d/f2", 0);
+		if (!err && i == 0)
+			err = step(a);
+		if (!err)
+			err = fs_sync(a->fs);
+	}
+	return err;
+}
+
 enum { N = LAB_OP_NAMES, S = LAB_OP_SIZE, G = LAB_OP_GROWS, C = LAB_OP_CUTS };
 
 const struct lab_op lab_ops[] = {
@@ -360,9 +376,10 @@ const struct lab_op lab_ops[] = {
 	{ "chown", op_chown, "/a", "/", 0 },
 	{ "fill", op_fill, "/fill", "/", N | S | G },
 	/* for scripts */
-	{ "rmdir-new", op_rmdir_new, NULL, "/", N },
+	{ "rmdir-new", op_rmdir_new, NULL, "/", N | LAB_OP_SCRIPT },
 	{ "create-temp", op_create_temp, "/tmp", "/", N | S | G },
 	{ "rename-temp", op_rename_temp, "/a", "/", N },
+	{ "wrap-log", op_wrap_log, NULL, "/d", N | LAB_OP_SCRIPT },
 };
 const unsigned lab_nr_ops = ARRAY_LEN(lab_ops);
 

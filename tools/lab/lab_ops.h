@@ -26,6 +26,7 @@ enum {
 	LAB_OP_SIZE = 2,	/* changes sizes or maps: what fdatasync promises */
 	LAB_OP_GROWS = 4,	/* may come in parts: a size between old and new is right */
 	LAB_OP_CUTS = 8,	/* zeroes the rest of the last block that is kept: that may be seen before the new size */
+	LAB_OP_SCRIPT = 16,	/* long, or of no use alone: for scripts only */
 };
 
 struct lab_op {

@@ -30,6 +30,9 @@ static const struct script_step scripts[][LAB_MAX_STEPS] = {
 	/* many transactions */
 	{ { "append", LAB_PERSIST_FSYNC }, { "append", LAB_PERSIST_FSYNC }, { "append", LAB_PERSIST_FSYNC },
 	  { "append", LAB_PERSIST_FSYNC }, { "truncate-zero", LAB_PERSIST_FSYNC }, { "append", LAB_PERSIST_FSYNC } },
+	/* the log wraps */
+	{ { "create-many", LAB_PERSIST_WRITEBACK }, { "unlink-open", LAB_PERSIST_NONE }, { "wrap-log", LAB_PERSIST_NONE },
+	  { "create-big", LAB_PERSIST_FSYNC }, { "rename-over", LAB_PERSIST_SYNC } },
 };
 
 unsigned lab_nr_singles(void)
@@ -50,7 +53,7 @@ static int add_single(struct lab_workload *w, uint64_t nr)
 		return -EINVAL;
 	s->op = &lab_ops[nr / LAB_NR_PERSIST];
 	s->persist = (enum lab_persist)(nr % LAB_NR_PERSIST);
-	if (!lab_persist_fits(s->op, s->persist))
+	if (!lab_persist_fits(s->op, s->persist) || s->op->flags & LAB_OP_SCRIPT)
 		return -EINVAL;
 	w->nr_steps++;
 	return 0;
