@@ -31,8 +31,8 @@ static const char usage_text[] =
 	"  -v                what the layers say, too\n"
 	"Exit status: 0 all is well, 1 failures, 2 trouble.\n";
 
-enum { OPT_LEVEL = 256, OPT_DATA, OPT_FAILING, OPT_BITMAP, OPT_BLOCK, OPT_FEATURES, OPT_WORKLOADS, OPT_SAMPLE, OPT_PERCENT, OPT_STATE, OPT_E2FSCK, OPT_FSCK, OPT_SEED,
-       OPT_KEEP, OPT_REPORTS };
+enum { OPT_LEVEL = 256, OPT_DATA, OPT_FAILING, OPT_BITMAP, OPT_BLOCK, OPT_FEATURES, OPT_WORKLOADS, OPT_SAMPLE, OPT_PERCENT,
+       OPT_STATE, OPT_E2FSCK, OPT_FSCK, OPT_SEED, OPT_KEEP, OPT_REPORTS };
 
 static const struct option long_options[] = {
 	{ "level", required_argument, NULL, OPT_LEVEL },
@@ -80,7 +80,8 @@ static int parse(int argc, char **argv, struct wishes *w)
 {
 	int opt, index, err = 0;
 
-	*w = (struct wishes){ .level = "single", .data = "ordered", .workloads = "singles,scripts", .block = 1024, .percent = 100,
+	*w = (struct wishes){ .level = "single", .data = "ordered", .workloads = "singles,scripts", .block = 1024,
+			      .percent = 100,
 			      .e2fsck = 50, .fsck = 10, .seed = 1, .reports = 10 };
 	optind = 0;
 	while (!err && (opt = getopt_long(argc, argv, "hv", long_options, &index)) != -1) {
@@ -150,7 +151,8 @@ static char *rerun_text(const struct wishes *w)
 	char *text;
 
 	if (asprintf(&text, " --level=%s --data=%s --block=%" PRIu64 "%s%s%s%s --seed=%" PRIu64, w->level, w->data,
-		     w->block, w->features ? " --features=" : "", w->features ? w->features : "", w->bitmap ? " --bitmap" : "", w->failing ? " --failing-member" : "", w->seed) < 0)
+		     w->block, w->features ? " --features=" : "", w->features ? w->features : "",
+		     w->bitmap ? " --bitmap" : "", w->failing ? " --failing-member" : "", w->seed) < 0)
 		return NULL;
 	return text;
 }

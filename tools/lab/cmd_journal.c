@@ -62,8 +62,8 @@ static void print_super(const struct walk *w)
 	const struct jnl_disk_sb *sb = &w->f.sb;
 	const char *csum = w->f.v3 ? "v3" : w->f.v2 ? "v2" : w->f.v1 ? "v1" : "none";
 
-	printf("superblock (block 0): ring %" PRIu32 " to %" PRIu32 ", block size %" PRIu32 ", tail %" PRIu32 " of transaction %" PRIu32
-	       ", errno %" PRId32 ", checksum %s%s%s%s\n", w->f.first, w->f.end - 1, w->f.block_bytes, be32_get(sb->s_start),
+	printf("superblock (block 0): ring %" PRIu32 " to %" PRIu32 ", block size %" PRIu32 ", tail %" PRIu32
+	       " of transaction %" PRIu32 ", errno %" PRId32 ", checksum %s%s%s%s\n", w->f.first, w->f.end - 1, w->f.block_bytes, be32_get(sb->s_start),
 	       be32_get(sb->s_sequence), (int32_t)be32_get(sb->s_errno), csum, w->f.wide ? ", 64bit" : "",
 	       jbd2_has_incompat(&w->f, JNL_INCOMPAT_ASYNC_COMMIT) ? ", async_commit" : "",
 	       jbd2_has_incompat(&w->f, JNL_INCOMPAT_FAST_COMMIT) ? ", fast_commit" : "");
@@ -116,7 +116,8 @@ static const char *verdict(struct walk *w, bool ok)
 /* The copies that a descriptor names lie behind it; returns how many there are. */
 static uint32_t print_tags(struct walk *w, uint32_t lblk, uint32_t seq)
 {
-	const uint8_t *at = w->block + sizeof(struct jnl_disk_header), *end = w->block + w->f.block_bytes - w->f.tail_bytes;
+	const uint8_t *at = w->block + sizeof(struct jnl_disk_header);
+	const uint8_t *end = w->block + w->f.block_bytes - w->f.tail_bytes;
 	uint32_t nr = 0;
 
 	while (at + w->f.tag_bytes <= end) {
@@ -125,8 +126,8 @@ static uint32_t print_tags(struct walk *w, uint32_t lblk, uint32_t seq)
 		const bool ok = !read_block(w, copy, w->copy) && jbd2_tag_checksum(&w->f, seq, w->copy) == t.checksum;
 
 		nr++;
-		printf("  %6" PRIu32 "    copy of block %" PRIu64 "%s%s%s\n", copy, t.pblk, t.flags & JNL_TAG_ESCAPE ? ", escaped" : "",
-		       t.flags & JNL_TAG_DELETED ? ", deleted" : "", verdict(w, ok));
+		printf("  %6" PRIu32 "    copy of block %" PRIu64 "%s%s%s\n", copy, t.pblk,
+		       t.flags & JNL_TAG_ESCAPE ? ", escaped" : "", t.flags & JNL_TAG_DELETED ? ", deleted" : "", verdict(w, ok));
 		at += w->f.tag_bytes + (t.flags & JNL_TAG_SAME_UUID ? 0 : JNL_UUID_BYTES);
 		if (t.flags & JNL_TAG_LAST || nr >= w->f.end - w->f.first)
 			break;
@@ -192,11 +193,13 @@ static uint32_t print_block(struct walk *w, uint32_t lblk)
 		return 1;
 	switch (be32_get(h.h_blocktype)) {
 	case JNL_DESCRIPTOR:
-		printf("%c %6" PRIu32 "  %" PRIu32 " descriptor%s\n", w->live ? '>' : ' ', lblk, seq, verdict(w, jbd2_tail_ok(&w->f, w->block)));
+		printf("%c %6" PRIu32 "  %" PRIu32 " descriptor%s\n", w->live ? '>' : ' ', lblk, seq,
+		       verdict(w, jbd2_tail_ok(&w->f, w->block)));
 		nr = print_tags(w, lblk, seq);
 		return nr + 1;
 	case JNL_REVOKE:
-		printf("%c %6" PRIu32 "  %" PRIu32 " revoke%s\n", w->live ? '>' : ' ', lblk, seq, verdict(w, jbd2_tail_ok(&w->f, w->block)));
+		printf("%c %6" PRIu32 "  %" PRIu32 " revoke%s\n", w->live ? '>' : ' ', lblk, seq,
+		       verdict(w, jbd2_tail_ok(&w->f, w->block)));
 		print_revokes(w);
 		return 1;
 	case JNL_COMMIT:
@@ -270,6 +273,7 @@ struct volume {
 static int open_all(struct volume *v, char **names, unsigned nr)
 {
 	const struct blk_open_opts ro = { .read_only = true, .no_lock = true };
+	struct raid_open_opts array = { .read_only = true, .quiet = true };
 	struct raid_info info;
 	int err = nr > RAID_MAX_MEMBERS ? -EINVAL : 0;
 
@@ -278,9 +282,9 @@ static int open_all(struct volume *v, char **names, unsigned nr)
 	if (err || (nr == 1 && raid_examine(v->devs[0], &info)))
 		return err;
 	err = alloc_new(&(struct alloc_opts){ 0 }, &v->alloc);
+	array.alloc = v->alloc;
 	if (!err)
-		err = raid_assemble(v->devs, v->nr, &(struct raid_open_opts){ .alloc = v->alloc, .read_only = true, .quiet = true },
-				    &v->raid);
+		err = raid_assemble(v->devs, v->nr, &array, &v->raid);
 	if (!err)
 		v->nr = 0;	/* the array's */
 	return err;

@@ -206,8 +206,8 @@ static void judge(struct replay *r, const struct lab_cut *cut)
 	if (status == 0)
 		return;
 	r->nr_failed++;
-	printf("state --at=%zu --cut=%s --seed=%" PRIu64 ": the judge's status is %d\n", cut->at, lab_cut_mode_name(cut->mode),
-	       cut->seed, WIFEXITED(status) ? WEXITSTATUS(status) : 128);
+	printf("state --at=%zu --cut=%s --seed=%" PRIu64 ": the judge's status is %d\n", cut->at,
+	       lab_cut_mode_name(cut->mode), cut->seed, WIFEXITED(status) ? WEXITSTATUS(status) : 128);
 }
 
 static int one_state(struct replay *r, size_t at, uint64_t seed)

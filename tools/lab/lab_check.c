@@ -334,7 +334,8 @@ static void check_links(struct check *c, ino_nr_t ino)
 	if (S_ISDIR(le16_get(in.i_mode))) {
 		if (ino != EXT_ROOT_INO && c->refs[ino] != 1)
 			fault(c, "directory %" PRIu32 " is named by %u entries", ino, c->refs[ino]);
-		found = 1u + c->parent_refs[ino] + (ino != EXT_ROOT_INO);	/* ".", children's ".." (the root's own is one), its name */
+		/* ".", children's ".." (the root's own is one), its name */
+		found = 1u + c->parent_refs[ino] + (ino != EXT_ROOT_INO);
 	} else {
 		found = c->refs[ino];
 	}
@@ -374,11 +375,12 @@ static uint64_t check_group_blocks(struct check *c, uint32_t g, const struct ext
 	for (uint64_t b = first; b < end; b++) {
 		nr_free += !c->used[b];
 		if (!uninit && bit(map, b - first) != !!c->used[b])
-			fault(c, "block %" PRIu64 " is %s in the bitmap, %s by an inode", b, bit(map, b - first) ? "used" : "free",
-			      c->used[b] ? "used" : "not used");
+			fault(c, "block %" PRIu64 " is %s in the bitmap, %s by an inode", b,
+			      bit(map, b - first) ? "used" : "free", c->used[b] ? "used" : "not used");
 	}
 	if (nr_free != (le16_get(gd->bg_free_blocks_count_lo) | (uint32_t)le16_get(gd->bg_free_blocks_count_hi) << 16))
-		fault(c, "group %" PRIu32 ": counts %u free blocks, has %" PRIu64, g, le16_get(gd->bg_free_blocks_count_lo), nr_free);
+		fault(c, "group %" PRIu32 ": counts %u free blocks, has %" PRIu64, g,
+		      le16_get(gd->bg_free_blocks_count_lo), nr_free);
 	return nr_free;
 }
 
@@ -396,9 +398,11 @@ static uint64_t check_group_inodes(struct check *c, uint32_t g, const struct ext
 			nr_dirs++;
 	}
 	if (nr_free != (le16_get(gd->bg_free_inodes_count_lo) | (uint32_t)le16_get(gd->bg_free_inodes_count_hi) << 16))
-		fault(c, "group %" PRIu32 ": counts %u free inodes, has %" PRIu64, g, le16_get(gd->bg_free_inodes_count_lo), nr_free);
+		fault(c, "group %" PRIu32 ": counts %u free inodes, has %" PRIu64, g,
+		      le16_get(gd->bg_free_inodes_count_lo), nr_free);
 	if (nr_dirs != (le16_get(gd->bg_used_dirs_count_lo) | (uint32_t)le16_get(gd->bg_used_dirs_count_hi) << 16))
-		fault(c, "group %" PRIu32 ": counts %u directories, has %" PRIu64, g, le16_get(gd->bg_used_dirs_count_lo), nr_dirs);
+		fault(c, "group %" PRIu32 ": counts %u directories, has %" PRIu64, g,
+		      le16_get(gd->bg_used_dirs_count_lo), nr_dirs);
 	return nr_free;
 }
 
@@ -416,8 +420,8 @@ static void check_counts(struct check *c)
 		fault(c, "superblock counts %" PRIu32 " free blocks, there are %" PRIu64,
 		      le32_get(c->sb.s_free_blocks_count_lo), nr_blocks);
 	if (nr_inodes != le32_get(c->sb.s_free_inodes_count))
-		fault(c, "superblock counts %" PRIu32 " free inodes, there are %" PRIu64, le32_get(c->sb.s_free_inodes_count),
-		      nr_inodes);
+		fault(c, "superblock counts %" PRIu32 " free inodes, there are %" PRIu64,
+		      le32_get(c->sb.s_free_inodes_count), nr_inodes);
 }
 
 /* All together ------------------------------------------------------------------------------------------------ */
@@ -431,7 +435,9 @@ static int load_super(struct check *c)
 		return err;
 	c->block_bytes = 1024u << MIN(le32_get(sb->s_log_block_size), 6u);
 	c->inode_bytes = le16_get(sb->s_inode_size);
-	c->desc_bytes = le32_get(sb->s_feature_incompat) & EXT_INCOMPAT_64BIT ? le16_get(sb->s_desc_size) : EXT_DESC_BYTES_32;
+	c->desc_bytes = EXT_DESC_BYTES_32;
+	if (le32_get(sb->s_feature_incompat) & EXT_INCOMPAT_64BIT)
+		c->desc_bytes = le16_get(sb->s_desc_size);
 	c->blocks_per_group = le32_get(sb->s_blocks_per_group);
 	c->inodes_per_group = le32_get(sb->s_inodes_per_group);
 	c->first_block = le32_get(sb->s_first_data_block);

@@ -371,7 +371,8 @@ static void tell(const struct lab_crash *c, const struct lab_run *r, const struc
 		lab_fault_invariants(f), c->rerun ? c->rerun : "", st->nr);
 }
 
-static void count(struct lab_crash *c, const struct lab_run *r, const struct state *st, enum lab_fault f, const char *said)
+static void count(struct lab_crash *c, const struct lab_run *r, const struct state *st, enum lab_fault f,
+		  const char *said)
 {
 	const bool hole = has_parity(&c->cfg) && (st->v->lose || c->cfg.failing_member);
 
@@ -391,7 +392,8 @@ static void count(struct lab_crash *c, const struct lab_run *r, const struct sta
 static int one_state(struct lab_crash *c, const struct lab_run *r, size_t at, unsigned variant, bool always_tell)
 {
 	struct state st = {
-		.nr = r->workload.nr * LAB_STATE_WORKLOAD + at * LAB_STATE_CUT + variant, .at = at, .v = &variants[variant] };
+		.nr = r->workload.nr * LAB_STATE_WORKLOAD + at * LAB_STATE_CUT + variant, .at = at,
+		.v = &variants[variant] };
 	enum lab_fault f = LAB_OK;
 	char *said = NULL;
 	size_t len = 0;
@@ -513,12 +515,13 @@ void lab_crash_summary(const struct lab_crash *c, FILE *out)
 		fprintf(out, ", %" PRIu64 " crashes in recovery", c->nr_again);
 	if (c->nr_lost_members)
 		fprintf(out, ", %" PRIu64 " with lost members", c->nr_lost_members);
-	fprintf(out, ", %" PRIu64 " shown to fsck.osfs, %" PRIu64 " to e2fsck: %" PRIu64 " failures\n", c->nr_fsck, c->nr_e2fsck,
-		c->nr_failures);
+	fprintf(out, ", %" PRIu64 " shown to fsck.osfs, %" PRIu64 " to e2fsck: %" PRIu64 " failures\n", c->nr_fsck,
+		c->nr_e2fsck, c->nr_failures);
 	for (unsigned f = 1; f < LAB_NR_FAULTS; f++)
 		if (c->nr_of[f] && f != LAB_WRONG_LOSS)
 			fprintf(out, "  %s: %" PRIu64 " (%s)\n", lab_fault_name(f), c->nr_of[f], lab_fault_invariants(f));
 	if (c->nr_hole_states)
-		fprintf(out, "  write hole: %" PRIu64 " of %" PRIu64 " states with a crash and a lost member at once are wrong\n",
+		fprintf(out, "  write hole: %" PRIu64 " of %" PRIu64
+			" states with a crash and a lost member at once are wrong\n",
 			c->nr_of[LAB_WRONG_LOSS], c->nr_hole_states);
 }

@@ -178,8 +178,8 @@ static enum lab_fault no_step(const struct lab_run *r, const struct bounds *b, c
 			nearest = nr;
 		}
 	}
-	fprintf(out, "no step between %zu and %zu has such a tree; against step %zu, %u differences: ", b->lo, b->hi, nearest,
-		least);
+	fprintf(out, "no step between %zu and %zu has such a tree; against step %zu, %u differences: ", b->lo, b->hi,
+		nearest, least);
 	tree_differs(r, nearest, b->lo, found, out);
 	fputc('\n', out);
 	return LAB_MIXED;
@@ -247,10 +247,11 @@ static enum lab_fault judge_file(const struct lab_run *r, size_t at, const struc
 		if (sector_is_right(r, f, off, lo, hi) ||
 		    (r->cfg->data_mode == JNL_DATA_ORDERED && is_cut_off(r, f, off, step, hi)))
 			continue;
-		fprintf(out, "%s: byte %" PRIu64 " of %" PRIu64 ": %s; wanted as after a step from %zu to %zu, the names are of step %zu\n",
-			f->path, off, f->size_bytes, stale ? "stale: nobody wrote that" : "wrong contents", lo, hi, step);
+		fprintf(out, "%s: byte %" PRIu64 " of %" PRIu64 ": %s; wanted as after a step from %zu to %zu, the names are of"
+			" step %zu\n", f->path, off, f->size_bytes, stale ? "stale: nobody wrote that" : "wrong contents", lo, hi, step);
 		if (!stale)
-			fprintf(out, "  found: %.*s\n", (int)MIN((uint64_t)60, f->size_bytes - off), (const char *)f->data + off);
+			fprintf(out, "  found: %.*s\n", (int)MIN((uint64_t)60, f->size_bytes - off),
+				(const char *)f->data + off);
 		return stale ? LAB_STALE : LAB_CONTENTS;
 	}
 	return LAB_OK;

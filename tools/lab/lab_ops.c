@@ -21,7 +21,8 @@ static void fill(char *buf, uint64_t off, size_t len, unsigned serial)
 		const uint64_t at = off + i;
 
 		if (i == 0 || at % LINE == 0) {
-			const int n = snprintf(line, sizeof(line), "operation %05u at %010" PRIu64 " ", serial, at / LINE * LINE);
+			const int n = snprintf(line, sizeof(line), "operation %05u at %010" PRIu64 " ", serial,
+					       at / LINE * LINE);
 
 			memset(line + n, '#', (size_t)(LINE - n));
 		}
@@ -290,6 +291,7 @@ static int op_rename_over_open(struct lab_actor *a)
 	return err ? err : rename_to(a, "/a", "/b", 0);
 }
 
+#define MANY_NAME "/d2/a-name-that-is-rather-long-so-that-few-fit-into-a-block-"
 /* Enough names for a second block, so that the directory becomes a tree. */
 static int op_create_many(struct lab_actor *a)
 {
@@ -297,9 +299,8 @@ static int op_create_many(struct lab_actor *a)
 	int err = 0;
 
 	for (unsigned i = 0; !err && i < MANY; i++) {
-		snprintf(path, sizeof(path), "/d2/a-name-that-is-rather-long-so-that-few-fit-into-a-block-%03u", i);
-		err = i == 0 ? create(a, path, 0) : link_to(a, "/d2/a-name-that-is-rather-long-so-that-few-fit-into-a-block-000",
-							    path);
+		snprintf(path, sizeof(path), "%s%03u", MANY_NAME, i);
+		err = i == 0 ? create(a, path, 0) : link_to(a, MANY_NAME "000", path);
 		if (!err)
 			err = step(a);
 	}
@@ -395,7 +396,8 @@ const struct lab_op *lab_op_find(const char *name)
 
 const char *lab_persist_name(enum lab_persist p)
 {
-	static const char *const names[LAB_NR_PERSIST] = { "none", "fsync", "fdatasync", "fsync-dir", "sync", "writeback" };
+	static const char *const names[LAB_NR_PERSIST] = { "none", "fsync", "fdatasync", "fsync-dir", "sync",
+							   "writeback" };
 
 	return names[p];
 }

@@ -32,7 +32,7 @@ enum {
 struct lab_op {
 	const char *name;
 	int (*run)(struct lab_actor *a);	/* 0, -errno; -EOPNOTSUPP: not for this filesystem */
-	const char *file;	/* what it changes, as it is called after it; NULL: nothing that fsync can be asked for */
+	const char *file;	/* what it changes, by its name afterwards; NULL: nothing that fsync can be asked for */
 	const char *dir;	/* the directory it changes or the file is in */
 	unsigned flags;
 };

@@ -16,7 +16,8 @@ struct script_step {
 /* Sequences that pairs do not reach. */
 static const struct script_step scripts[][LAB_MAX_STEPS] = {
 	/* a block of a directory becomes one of a file while the log still has it */
-	{ { "mkdir", LAB_PERSIST_SYNC }, { "rmdir-new", LAB_PERSIST_SYNC }, { "fill", LAB_PERSIST_FSYNC }, { "chmod", LAB_PERSIST_FSYNC } },
+	{ { "mkdir", LAB_PERSIST_SYNC }, { "rmdir-new", LAB_PERSIST_SYNC }, { "fill", LAB_PERSIST_FSYNC },
+	  { "chmod", LAB_PERSIST_FSYNC } },
 	{ { "create-big", LAB_PERSIST_SYNC }, { "unlink-big", LAB_PERSIST_SYNC }, { "fill", LAB_PERSIST_FSYNC } },
 	{ { "setxattr-large", LAB_PERSIST_SYNC }, { "unlink", LAB_PERSIST_SYNC }, { "fill", LAB_PERSIST_FDATASYNC } },
 	{ { "create-many", LAB_PERSIST_SYNC }, { "unlink-big", LAB_PERSIST_NONE }, { "fill", LAB_PERSIST_FSYNC } },
@@ -218,8 +219,8 @@ static int run_steps(struct lab_run *r, struct fs *fs)
 		if (makes_no_sense(err))
 			r->not_applicable = true;
 		else if (err)
-			log_error("workload %" PRIu64 ": %s (%s): %s", r->workload.nr, s->op->name, lab_persist_name(s->persist),
-				  strerror(-err));
+			log_error("workload %" PRIu64 ": %s (%s): %s", r->workload.nr, s->op->name,
+				  lab_persist_name(s->persist), strerror(-err));
 	}
 	blk_tape_mark(r->tape, "unmount begins");
 	lab_actor_release(&rec.actor);

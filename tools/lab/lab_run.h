@@ -37,7 +37,7 @@ void lab_workload_to_text(const struct lab_workload *w, FILE *out);
 struct lab_event {
 	size_t at;
 	enum { LAB_EVENT_BEGIN, LAB_EVENT_PERSIST } kind;
-	size_t tree;			/* BEGIN: the newest that the operation leads to; PERSIST: the newest that is safe */
+	size_t tree;			/* BEGIN: the newest it leads to; PERSIST: the newest that is safe */
 	const struct lab_op *op;
 	enum lab_persist persist;
 	ino_nr_t ino;			/* PERSIST of one file */

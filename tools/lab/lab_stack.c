@@ -8,7 +8,8 @@
 #include "mkfs/mkfs_int.h"
 
 enum {
-	VOLUME_BLOCKS = 2560, JOURNAL_BLOCKS = 1024, BLOCK_BYTES = 1024, CHUNK_SECTS = 8, DATA_OFFSET_SECTS = 64, BITMAP_CHUNK_BYTES = 64 << 10, CACHE_BYTES = 2 << 20,
+	VOLUME_BLOCKS = 2560, JOURNAL_BLOCKS = 1024, BLOCK_BYTES = 1024, CHUNK_SECTS = 8, DATA_OFFSET_SECTS = 64,
+	BITMAP_CHUNK_BYTES = 64 << 10, CACHE_BYTES = 2 << 20,
 	START_SEC = 1700000000, TICK_NSEC = 1000000,
 };
 
@@ -43,7 +44,8 @@ int lab_config_init(struct lab_config *c, const char *level)
 			continue;
 		*c = (struct lab_config){
 			.level = levels[i].level, .nr_members = levels[i].nr_members,
-			.volume_bytes = (uint64_t)VOLUME_BLOCKS * BLOCK_BYTES, .block_bytes = BLOCK_BYTES, .journal = true, .data_mode = JNL_DATA_ORDERED, .seed = 1 };
+			.volume_bytes = (uint64_t)VOLUME_BLOCKS * BLOCK_BYTES, .block_bytes = BLOCK_BYTES, .journal = true,
+			.data_mode = JNL_DATA_ORDERED, .seed = 1 };
 		return 0;
 	}
 	log_error("the lab knows single, 0, 1, 4, 5, 6 and 10, not '%s'", level);
@@ -75,8 +77,8 @@ const char *lab_config_name(const struct lab_config *c, char buf[static 64])
 	for (unsigned i = 0; i < ARRAY_LEN(levels); i++)
 		if (levels[i].level == c->level)
 			level = levels[i].name;
-	snprintf(buf, 64, "%s data=%s%s%s%s%.20s", level, c->journal ? data_name(c->data_mode) : "none", c->bitmap ? " bitmap" : "",
-		 c->failing_member ? " failing member" : "", c->features ? " " : "", c->features ? c->features : "");
+	snprintf(buf, 64, "%s data=%s%s%s%s%.20s", level, c->journal ? data_name(c->data_mode) : "none",
+		 c->bitmap ? " bitmap" : "", c->failing_member ? " failing member" : "", c->features ? " " : "", c->features ? c->features : "");
 	return buf;
 }
 
@@ -90,8 +92,9 @@ static struct timespec look_at_clock(void *arg)
 	return (struct timespec){ START_SEC + (time_t)(now / 1000000000), (long)(now % 1000000000) };
 }
 
-static int put_filter(struct blk_dev **d, int (*make)(struct blk_dev *lower, const void *arg, unsigned nr, struct blk_dev **out),
-		      const void *arg, unsigned nr)
+typedef int make_filter(struct blk_dev *lower, const void *arg, unsigned nr, struct blk_dev **out);
+
+static int put_filter(struct blk_dev **d, make_filter *make, const void *arg, unsigned nr)
 {
 	struct blk_dev *above;
 	const int err = make(*d, arg, nr, &above);

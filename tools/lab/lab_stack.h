@@ -51,7 +51,10 @@ struct lab_stack_opts {
 	bool quiet;			/* no line about the array */
 };
 
-/* images of LAB_MAX_MEMBERS, of the caller. After an error nothing is open; *what says what failed ("assemble", "mount"). */
+/*
+ * images of LAB_MAX_MEMBERS, of the caller. After an error nothing is open; *what says what failed
+ * ("assemble", "mount").
+ */
 MUST_CHECK int lab_stack_open(const struct lab_config *cfg, struct alloc *alloc, struct lab_image *const *images,
 			      const struct lab_stack_opts *o, struct lab_stack *s, const char **what);
 /* The filesystem alone; the volume stays. */
