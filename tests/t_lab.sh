@@ -6,7 +6,6 @@
 # shellcheck source=tests/lib.sh
 . "$(dirname "$0")/lib.sh"
 requires e2fsck
-requires_fuse
 LAB=$build/osfs-lab
 seed=${OSFS_TEST_SEED:-1}
 states=0
@@ -48,6 +47,9 @@ else
     lab 10 --workloads=pairs --sample=30 --e2fsck=150
     [ "$states" -ge 20000 ] || fail "only $states states"
 fi
+note "$states crash states, none breaks a promise"
+requires_fuse
+
 # What programs do on a real mount: git, sqlite, unpacking, a mail spool; each where it is installed.
 real_work() {
     local i
@@ -142,5 +144,3 @@ grep -q 'copy of block [0-9]*, checksum ok' "$T/ring.out" || { cat "$T/ring.out"
 e2fsck -p "$T/cut/disk0" >"$T/fsck.out" 2>&1 || [ $? = 1 ] || { cat "$T/fsck.out"; fail "e2fsck -p"; }
 "$LAB" journal "$T/cut/disk0" >"$T/ring.out"
 grep -q '^0 transactions would be replayed$' "$T/ring.out" || fail "e2fsck left something to replay"
-
-note "$states crash states, none breaks a promise"
