@@ -53,6 +53,8 @@ struct opts {
 	uint32_t uid, gid, umask;
 	uint64_t cache_bytes;
 	uint32_t max_threads;
+	uint32_t slow_msec;	/* a member that often takes longer is set faulty; 0: no limit */
+	uint32_t max_read_errors;	/* within an hour; 0: md's 20 */
 	char *on_event;		/* owned; a program, or NULL */
 	bool writeback;		/* the kernel may gather small writes */
 	enum fs_atime atime;

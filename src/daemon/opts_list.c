@@ -80,6 +80,16 @@ static int parse_on_event(struct opts *o, const char *value)
 	return 0;
 }
 
+static int parse_slow_msec(struct opts *o, const char *value)
+{
+	return parse_u32(value, 10, 600000, &o->slow_msec);
+}
+
+static int parse_max_read_errors(struct opts *o, const char *value)
+{
+	return parse_u32(value, 10, UINT32_MAX, &o->max_read_errors);
+}
+
 static int parse_errors(struct opts *o, const char *value)
 {
 	if (!strcmp(value, "continue"))
@@ -152,6 +162,8 @@ static const struct opt_row rows[] = {
 	VALUE("max_threads", parse_threads),
 	VALUE("errors", parse_errors),
 	VALUE("on-event", parse_on_event),
+	VALUE("slow_msec", parse_slow_msec),
+	VALUE("max_read_errors", parse_max_read_errors),
 	VALUE("data", parse_data),
 	VALUE("commit", parse_commit),
 	BOOL("norecovery", norecovery, true),

@@ -181,11 +181,12 @@ int print_rates(const json_t *answer)
 	return array_exit_status(answer);
 }
 
-/* Until nothing runs any more. */
+/* Until nothing runs any more: also not right after, when the next spare is about to be filled. */
 int run_wait(const struct request *r)
 {
 	const struct timespec pause = { .tv_nsec = WAIT_NSEC };
 	const char *path = r->nr_words ? r->words[0] : ".";
+	unsigned nr_idle = 0;
 
 	for (;;) {
 		json_t *answer = ctl_request(path, "status", NULL);
@@ -194,7 +195,8 @@ int run_wait(const struct request *r)
 		const int status = answer ? array_exit_status(answer) : EXIT_ERROR;
 
 		json_decref(answer);
-		if (idle)
+		nr_idle = idle ? nr_idle + 1 : 0;
+		if (nr_idle == 2 || status == EXIT_ERROR)
 			return status;
 		nanosleep(&pause, NULL);
 	}
