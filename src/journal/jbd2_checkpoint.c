@@ -149,8 +149,10 @@ static int bring_home(struct jbd2 *j, struct round *r)
 
 	if (!held)
 		return -ENOMEM;
-	qsort(r->pblks, r->nr, sizeof(r->pblks[0]), compare_pblks);
-	memcpy(held, r->pblks, r->nr * sizeof(*held));
+	if (r->nr) {	/* else there is no array */
+		qsort(r->pblks, r->nr, sizeof(r->pblks[0]), compare_pblks);
+		memcpy(held, r->pblks, r->nr * sizeof(*held));
+	}
 	os_mutex_unlock(&j->lock);
 	err = cache_flush_blocks(j->jnl.cache, held, r->nr, &nr_held);
 	os_mutex_lock(&j->lock);
