@@ -170,6 +170,29 @@ sums | diff "$T/sums" - || fail "the disk that came back has other contents"
 umount_osfs
 note "a slow disk: ok"
 
+# what a disk got wrong is found by scrub, and with two parities it is known which disk that is
+made 5 --level=6 --chunk=16
+mount_osfs "${IMGS[@]}"
+"$OSFSCTL" disk flip "$MNT" 3 1000 --write --seed=$seed >/dev/null
+dd if=/dev/urandom of="$MNT/data" bs=1M count=4 conv=fsync status=none
+sha256sum <"$MNT/data" >"$T/sum"
+"$OSFSCTL" disk return "$MNT" 3 >/dev/null
+"$OSFSCTL" scrub check "$MNT" >/dev/null || fail "scrub check"
+"$OSFSCTL" wait "$MNT" || fail "degraded by flipped bits"
+holds 'a["scrub"]["mismatch_sectors"] > 0 and all(p["slot"] == 3 and not p["repaired"] for p in a["scrub"]["places"])' ||
+    { cat "$T/status.json" >&2; fail "scrub check does not tell which disk is wrong"; }
+"$OSFSCTL" scrub repair "$MNT" >/dev/null || fail "scrub repair"
+"$OSFSCTL" wait "$MNT" || fail "degraded after scrub repair"
+"$OSFSCTL" scrub status "$MNT" >"$T/out"
+grep -qE 'last repair: [1-9][0-9]* sectors differ, [1-9][0-9]* repaired' "$T/out" || { cat "$T/out" >&2; fail "scrub status"; }
+agree "after scrub repair"
+umount_osfs
+mount_osfs "${IMGS[@]}"
+sha256sum <"$MNT/data" | diff "$T/sum" - || fail "scrub repaired the wrong disk"
+umount_osfs
+fsck_volume "${IMGS[@]}"
+note "wrong bits, found and repaired: ok"
+
 # ---- the daemon dies -------------------------------------------------------------------------------
 
 # The daemon is killed; what it had mounted is dead.

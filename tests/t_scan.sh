@@ -90,7 +90,7 @@ umount_osfs
 scan 1 arrays/f0 arrays/f1 arrays/f2 arrays/f3
 holds 'arrays["five"]["verdict"] == "degraded" and arrays["five"]["members"][3]["state"] == "missing"'
 holds 'any(m["path"] == "arrays/f3" and m["behind"] >= 2 and m["state"] == "faulty" for m in arrays["five"]["members"])'
-says 'arrays/f3 \([0-9]+ behind\)'
+says 'arrays/f3 \([0-9]+ behind\): it (is stale|was set faulty|was removed)'
 
 # a copy of a member is not taken for another one
 cp arrays/t1 t1copy
@@ -98,6 +98,19 @@ scan 2 arrays/t0 arrays/t1 t1copy arrays/t2 arrays/t3
 says 'same member'
 # the same file twice is that file once
 scan 0 arrays/t0 arrays/t1 ./arrays/t1 arrays/t2 arrays/t3
+
+# halves that were both written since they parted
+"$MKFS" -q -F --level=1 arrays/one0 arrays/one1
+for half in arrays/one0 arrays/one1; do
+    mount_osfs -o degraded $half
+    echo $half >"$MNT/mine"
+    umount_osfs
+done
+scan 2 arrays/one0 arrays/one1
+says 'arrays/one0 and arrays/one1 were both written to since they parted'
+rc=0
+"$OSFS" arrays/one0 arrays/one1 "$MNT" 2>out || rc=$?
+[ $rc = 32 ] && grep -q 'since they parted' out || fail "two halves: exit status $rc, $(cat out)"
 
 # layout, offline: each place that it names has the volume's byte, each solution is the XOR of what it takes
 head -c 3000000 /dev/urandom >pattern
