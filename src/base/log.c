@@ -3,13 +3,15 @@
 
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
+/* [atomic] A daemon changes them when it leaves its terminal, with threads at work. The sink is set last and read first. */
+static _Atomic(log_sink *) the_sink;
+static _Atomic(void *) the_arg;
 /* [const after start] */
-static log_sink *the_sink;
-static void *the_arg;
 static enum log_level the_level = LOG_LEVEL_INFO;
 static const char *the_program = "osfs";
 
@@ -18,8 +20,8 @@ static _Thread_local void *the_tap_arg;
 
 void log_set_sink(log_sink *sink, void *arg)
 {
-	the_sink = sink;
-	the_arg = arg;
+	atomic_store(&the_arg, arg);
+	atomic_store(&the_sink, sink);
 }
 
 void log_set_level(enum log_level max_level)
@@ -84,19 +86,20 @@ static bool limit_pass(uint64_t *left_out)
 
 static void say(enum log_level level, const char *fmt, va_list ap)
 {
+	log_sink *const sink = atomic_load(&the_sink);
 	char line[1024];
 	size_t head = 0;
 	int n;
 
-	if (!the_sink)
+	if (!sink)
 		head = (size_t)snprintf(line, sizeof(line), "%.64s: ", the_program);
 	n = vsnprintf(line + head, sizeof(line) - head, fmt, ap);
 	if (n < 0)
 		return;
 	if (the_tap)
 		the_tap(the_tap_arg, level, line + head);
-	if (the_sink) {
-		the_sink(the_arg, level, line);
+	if (sink) {
+		sink(atomic_load(&the_arg), level, line);
 		return;
 	}
 	head = MIN(head + (size_t)n, sizeof(line) - 2);

@@ -4,7 +4,7 @@
  * A message is one line without a newline at its end; it names the object and
  * the place (member file, sector, inode, block) and what was expected and found.
  * Whoever knows the fact logs it and returns -errno; callers pass the error on
- * in silence. The sink is the process's, set once by main before threads start;
+ * in silence. The sink is the process's, set by main;
  * by default it is standard error with the program's name in front.
  */
 #ifndef OSFS_BASE_LOG_H
