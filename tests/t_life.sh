@@ -152,7 +152,7 @@ whole "RAID 10, a disk replaced while it serves" "$T/disk0" "$T/disk2" "$T/disk3
 
 # a disk that takes too long, again and again, is as good as dead; once it works again it comes back
 made 2 --level=1 --bitmap=internal
-mount_osfs -o slow_msec=200 "${IMGS[@]}"
+mount_osfs -o slow_msec=200,max_slow=2 "${IMGS[@]}"
 "$OSFSCTL" disk slow "$MNT" 1 250 >/dev/null
 for ((i = 0; i < 60; i++)); do
     dd if=/dev/urandom of="$MNT/slow$i" bs=64K count=1 conv=fsync status=none
@@ -206,6 +206,7 @@ kill_daemon() {
 }
 # Records that were synced are counted outside; all of those must be there afterwards.
 start_recorder() {
+    local i n
     rm -f "$T/synced"
     python3 - "$MNT/records" "$T/synced" <<'P' 2>/dev/null &
 import hashlib, os, sys
@@ -221,7 +222,8 @@ while True:
 P
     recorder=$!
     for ((i = 0; i < 100; i++)); do
-        [ "$(cat "$T/synced" 2>/dev/null || echo 0)" -lt 20 ] || return 0
+        n=$(cat "$T/synced" 2>/dev/null) || n=
+        [ "${n:-0}" -lt 20 ] || return 0
         sleep 0.05
     done
     fail "nothing is written"

@@ -83,7 +83,8 @@ static int assemble(struct members *m, const struct opts *o, struct alloc *a, st
 	const struct raid_open_opts ro = {
 		.alloc = a, .read_only = o->read_only, .force = o->force, .write_degraded = may_write_degraded,
 		.degraded_arg = (void *)(uintptr_t)o, .on_event = ev ? on_event : NULL, .event_arg = ev,
-		.work = RAID_WORK_THREAD, .slow_msec = o->slow_msec, .max_read_errors = o->max_read_errors,
+		.work = RAID_WORK_THREAD, .slow_msec = o->slow_msec, .max_slow = o->max_slow,
+		.max_read_errors = o->max_read_errors,
 	};
 	struct raid_info info;
 	int err;

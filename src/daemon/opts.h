@@ -54,6 +54,7 @@ struct opts {
 	uint64_t cache_bytes;
 	uint32_t max_threads;
 	uint32_t slow_msec;	/* a member that often takes longer is set faulty; 0: no limit */
+	uint32_t max_slow;	/* within an hour; 0: 10 */
 	uint32_t max_read_errors;	/* within an hour; 0: md's 20 */
 	char *on_event;		/* owned; a program, or NULL */
 	bool writeback;		/* the kernel may gather small writes */

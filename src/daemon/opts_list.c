@@ -85,6 +85,11 @@ static int parse_slow_msec(struct opts *o, const char *value)
 	return parse_u32(value, 10, 600000, &o->slow_msec);
 }
 
+static int parse_max_slow(struct opts *o, const char *value)
+{
+	return parse_u32(value, 10, UINT32_MAX, &o->max_slow);
+}
+
 static int parse_max_read_errors(struct opts *o, const char *value)
 {
 	return parse_u32(value, 10, UINT32_MAX, &o->max_read_errors);
@@ -163,6 +168,7 @@ static const struct opt_row rows[] = {
 	VALUE("errors", parse_errors),
 	VALUE("on-event", parse_on_event),
 	VALUE("slow_msec", parse_slow_msec),
+	VALUE("max_slow", parse_max_slow),
 	VALUE("max_read_errors", parse_max_read_errors),
 	VALUE("data", parse_data),
 	VALUE("commit", parse_commit),
