@@ -3,7 +3,7 @@
 # thing, the right exit status, and not a byte changed on any image.
 . "$(dirname "$0")/lib.sh"
 requires_fuse
-requires e2fsck mke2fs mdadm
+requires e2fsck mke2fs mdadm python3
 
 members 4
 "$MKFS" -q --level=5 --size=32M "${IMGS[@]}"
@@ -111,6 +111,27 @@ grep -q 'degraded.*read-only.*-o degraded' "$T/out" || { cat "$T/out" >&2; fail 
 if touch "$MNT/x" 2>/dev/null; then fail "a degraded array was written to without being asked"; fi
 umount_osfs
 hashes | diff "$T/before" - || fail "a degraded mount changed an image"
+# at a terminal it is asked: answered YES_OR_NO
+answered() {
+    timeout 20 python3 - "$1" "$OSFS" --pid-file "$T/osfs.pid" "${A[0]}" "${A[2]}" "${A[3]}" "$MNT" <<'P' || fail "no question at the terminal"
+import os, pty, sys
+pid, fd = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[2], sys.argv[2:])
+said = b""
+while b"[y/N]" not in said:
+    said += os.read(fd, 1000)
+os.write(fd, sys.argv[1].encode() + b"\n")
+sys.exit(os.waitpid(pid, 0)[1] != 0)
+P
+    mounted+=("$MNT")
+}
+answered n
+if touch "$MNT/x" 2>/dev/null; then fail "a degraded array was written to against the answer"; fi
+umount_osfs
+answered y
+touch "$MNT/x" 2>/dev/null || fail "a degraded array was not written to in spite of the answer"
+umount_osfs
 mount_osfs -o degraded "${A[0]}" "${A[2]}" "${A[3]}"
 echo data >"$MNT/degraded"
 umount_osfs
