@@ -193,6 +193,34 @@ umount_osfs
 fsck_volume "${IMGS[@]}"
 note "wrong bits, found and repaired: ok"
 
+# beyond the tolerance: errors, never wrong data
+made 3 --level=5 --chunk=16
+mount_osfs "${IMGS[@]}"
+seq 300000 >"$T/numbers"
+cp "$T/numbers" "$MNT/numbers" && sync "$MNT/numbers"
+"$OSFSCTL" disk fail "$MNT" 1 >/dev/null
+"$OSFSCTL" disk fail "$MNT" 2 >/dev/null 2>"$T/out" && fail "a disk that nothing can replace was set faulty"
+grep -q 'cannot do without slot 2' "$T/out" || fail "disk fail: $(cat "$T/out")"
+"$OSFSCTL" disk kill "$MNT" 2 >/dev/null
+if (echo more >"$MNT/more" && sync "$MNT/more") 2>/dev/null; then fail "a write was acknowledged that no disk has"; fi
+rc=0
+"$OSFSCTL" status "$MNT" >"$T/out" || rc=$?
+[ $rc = 2 ] && grep -q 'state .*failed' "$T/out" || { cat "$T/out" >&2; fail "status of a failed array: exit status $rc"; }
+"$OSFSCTL" drop-caches "$MNT"
+dd if="$MNT/numbers" of="$T/read" bs=4K iflag=direct conv=noerror 2>/dev/null || true
+python3 - "$T/numbers" "$T/read" <<'P' || fail "a failed array: not what is still there was read, and nothing else"
+import sys
+a, b = (open(f, "rb").read() for f in sys.argv[1:])
+blocks = {a[i:i + 4096] for i in range(0, len(a), 4096)}
+sys.exit(not (0 < len(b) < len(a) and all(b[i:i + 4096] in blocks for i in range(0, len(b), 4096))))
+P
+"$OSFS" umount "$MNT" 2>/dev/null && fail "an unmount that could not write says all is well"
+wait_daemons
+rc=0
+"$OSFS" scan "${IMGS[@]}" >"$T/out" || rc=$?
+[ $rc = 2 ] && grep -q 'too few members' "$T/out" || { cat "$T/out" >&2; fail "scan of a failed array: exit status $rc"; }
+note "more disks gone than the level can do without: ok"
+
 # ---- the daemon dies -------------------------------------------------------------------------------
 
 # The daemon is killed; what it had mounted is dead.

@@ -231,9 +231,11 @@ static const struct raid_info *freshest(struct item *const *group, unsigned nr)
 	return best;
 }
 
-/* What a member says of itself, for an array that cannot be assembled. */
-static const char *own_state(const struct raid_info *info)
+/* What a member says of itself, for an array that cannot be assembled; one that is behind is not believed. */
+static const char *own_state(const struct raid_info *info, uint64_t events)
 {
+	if (info->events + 1 < events)
+		return "stale";
 	switch (info->role) {
 	case RAID_ROLE_SPARE: return "spare";
 	case RAID_ROLE_FAULTY: return "faulty";
@@ -251,7 +253,7 @@ static json_t *member_json(const struct item *it, const struct raid_info *ref)
 	json_object_set_new(o, "device", json_integer(it->info.dev_nr));
 	json_object_set_new(o, "events", json_integer((json_int_t)it->info.events));
 	json_object_set_new(o, "behind", json_integer((json_int_t)(ref->events - it->info.events)));
-	json_object_set_new(o, "state", json_string(own_state(&it->info)));
+	json_object_set_new(o, "state", json_string(own_state(&it->info, ref->events)));
 	return o;
 }
 
