@@ -85,4 +85,26 @@ fsck_volume "${IMGS[@]}"
 mount_osfs "${IMGS[@]}"
 manifest "$MNT" | grep -v '^lost+found' | diff "$T/manifest" - || fail "-d: the tree differs"
 umount_osfs
+
+# The journal finds its place at every size, also where the last group is a short one.
+for kb in 2048 2049 8192 8193 8200 16385 24600 33000 65600 131100 132000 140000 262200 525000 1050000 2097300 9000000; do
+    for o in "" "-b 1024" "-O ^flex_bg"; do
+        # shellcheck disable=SC2086
+        "$MKFS" -n -q --size=${kb}k $o "$T/sizes" || fail "-n at $kb KiB $o"
+    done
+done
+for kb in 132000 65600; do
+    rm -f "$T/sizes"
+    "$MKFS" -q --size=${kb}k "$T/sizes"
+    e2fsck -fn "$T/sizes" >"$T/out" 2>&1 || { cat "$T/out" >&2; fail "e2fsck at $kb KiB"; }
+    [[ $(dumpe2fs -h "$T/sizes" 2>/dev/null) == *has_journal* ]] || fail "no journal at $kb KiB"
+done
+! "$MKFS" -q -J size=1 --size=64M "$T/none" 2>"$T/out" && grep -q '1024 blocks at least' "$T/out" || fail "-J size=1 with 4 KiB blocks"
+! "$MKFS" -q -J size=40 --size=64M "$T/none" 2>"$T/out" && grep -q 'more than half' "$T/out" || fail "-J size=40 of 64 MiB"
+"$MKFS" -q -J size=8 --size=64M "$T/j8"
+[[ $(dumpe2fs -h "$T/j8" 2>/dev/null) == *"Total journal blocks:     2048"* ]] || fail "-J size=8"
+# Its map is also in the superblock: e2fsck brings a lost inode back.
+debugfs -w -R 'clri <8>' "$T/j8" 2>/dev/null
+e2fsck -fy "$T/j8" >/dev/null 2>&1 || :
+e2fsck -fn "$T/j8" >"$T/out" 2>&1 && [[ $(dumpe2fs -h "$T/j8" 2>/dev/null) == *"Total journal blocks:     2048"* ]] || { cat "$T/out" >&2; fail "the journal's inode did not come back"; }
 note ok

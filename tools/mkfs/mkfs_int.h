@@ -80,6 +80,8 @@ struct mkfs_group {
 	uint8_t *bitmap;	/* blocks in use; NULL: only what ext_group_has_super() implies (BLOCK_UNINIT) */
 };
 
+/* Groups whose bitmaps and inode tables lie together. */
+enum { MKFS_FLEX_GROUPS = 16 };
 enum { MKFS_LPF_INO = EXT_FIRST_INO_DEFAULT, MKFS_LPF_BYTES = 16384 };
 
 struct mkfs_run {

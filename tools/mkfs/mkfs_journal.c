@@ -56,6 +56,19 @@ static uint32_t nr_map_blocks(uint64_t nr, uint32_t block_bytes)
 	return (uint32_t)map;
 }
 
+/*
+ * In the middle, as mke2fs has it, when what lies behind is enough, with the metadata of all groups of the
+ * same flex group and behind.
+ */
+static bool has_room_behind(const struct mkfs_layout *l, uint32_t group)
+{
+	const uint64_t blocks = l->nr_blocks - l->first_data_block - (uint64_t)group * l->blocks_per_group;
+	const uint32_t first = ALIGN_DOWN(group, MKFS_FLEX_GROUPS);
+	const uint64_t metadata = (uint64_t)(l->nr_groups - first) * (l->itable_blocks + l->gdt_blocks + 3);
+
+	return blocks >= l->journal_left + metadata;
+}
+
 int mkfs_journal_size(const struct mkfs_opts *o, struct mkfs_layout *l)
 {
 	const uint64_t wanted = o->journal_bytes / l->block_bytes;
@@ -79,8 +92,7 @@ int mkfs_journal_size(const struct mkfs_opts *o, struct mkfs_layout *l)
 	l->journal_blocks = (uint32_t)blocks;
 	l->journal_map_blocks = nr_map_blocks(blocks, l->block_bytes);
 	l->journal_left = l->journal_blocks + l->journal_map_blocks;
-	/* In the middle, as mke2fs has it, when there is room enough behind. */
-	l->journal_group = l->journal_left <= l->nr_blocks / 4 ? l->nr_groups / 2 : 0;
+	l->journal_group = has_room_behind(l, l->nr_groups / 2) ? l->nr_groups / 2 : 0;
 	return 0;
 }
 

@@ -19,7 +19,6 @@
 enum {
 	SMALL_FS_BYTES = 512 << 20,	/* mke2fs's "small": more inodes per byte */
 	TINY_FS_BYTES = 8 << 20,	/* below: 1 KiB blocks */
-	LOG_GROUPS_PER_FLEX = 4,
 	LAST_GROUP_MIN_BLOCKS = 50,	/* beside its metadata, as mke2fs */
 	DEFM_XATTR_USER_ACL = 0x000c,	/* s_default_mount_opts: user_xattr, acl */
 	NEVER_BY_COUNT = 0xffff,	/* s_max_mnt_count */
@@ -32,7 +31,7 @@ static bool has_group_csum(const struct mkfs_layout *l)
 
 static uint32_t flex_groups(const struct mkfs_layout *l)
 {
-	return le32_get(l->super.s_feature_incompat) & EXT_INCOMPAT_FLEX_BG ? 1u << LOG_GROUPS_PER_FLEX : 1;
+	return le32_get(l->super.s_feature_incompat) & EXT_INCOMPAT_FLEX_BG ? MKFS_FLEX_GROUPS : 1;
 }
 
 static pblk_t group_first_block(const struct mkfs_layout *l, uint32_t group)
@@ -358,7 +357,7 @@ static void fill_super(const struct mkfs_opts *o, struct mkfs_layout *l)
 		sb->s_min_extra_isize = sb->s_want_extra_isize = le16_of(extra);
 	}
 	if (flex_groups(l) > 1)
-		sb->s_log_groups_per_flex = LOG_GROUPS_PER_FLEX;
+		sb->s_log_groups_per_flex = (uint8_t)log2_floor(MKFS_FLEX_GROUPS);
 	/* s_overhead_blocks stays 0: the kernel then works it out. */
 }
 
