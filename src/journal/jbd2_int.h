@@ -29,7 +29,8 @@
  *   J6  A freed metadata block: the transaction that frees it revokes older copies, what memory
  *       has of it never goes home, and nobody uses it before that transaction is committed.
  *   J7  Transactions follow each other in the log without a gap, in number and in place.
- *   J8  After an abort nothing is written but s_errno.
+ *   J8  After an abort nothing is logged, the tail does not move, and the superblock gets s_errno only.
+ *       What is committed may still go home.
  *
  * Space: a transaction takes at most a quarter of the ring (and a sixteenth of the cache), and begins only when a quarter (and
  * something for revoke records, which are not counted before they are there) is free for it.
