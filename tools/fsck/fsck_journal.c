@@ -264,7 +264,7 @@ void fsck_journal_check(struct fsck *f)
 		fsck_failed(f, -EOPNOTSUPP);
 		return;
 	}
-	if (!j.ino || j.ino > f->nr_inodes)
+	if (j.ino < f->first_ino || j.ino > f->nr_inodes)	/* other reserved inodes are others' */
 		j.ino = EXT_JOURNAL_INO;
 	j.raw = calloc(1, f->inode_bytes + sizeof(*j.raw));
 	err = j.raw ? fsck_inode_read(f, j.ino, j.raw) : -ENOMEM;
