@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/crc.h"
-
 enum { MAX_LOG_BLOCK = 6, MAX_DESC_BYTES = 1024 };
 
 static int dev_read(void *arg, uint64_t off_bytes, void *buf, size_t len_bytes)
@@ -337,9 +335,7 @@ int look_bitmap(struct look *l, const struct look_group *g, bool inodes, const u
 	l->bitmap_pblk = pblk;
 	if (!l->csum)
 		return 0;
-	want = crc32c(l->csum_seed, l->bitmap, nr_bits / 8);
-	if (l->desc_bytes < EXT_DESC_BYTES_64)
-		want &= 0xffff;
+	want = ext_bitmap_csum(l->csum_seed, l->bitmap, nr_bits, l->desc_bytes);
 	if (want != found)
 		look_fault(l, "%s bitmap of group %" PRIu32 " (block %" PRIu64 "): checksum is %#" PRIx32 ", should be %#" PRIx32,
 			   inodes ? "inode" : "block", g->nr, pblk, found, want);

@@ -5,7 +5,7 @@
 #include "base/crc.h"
 #include "look/look.h"
 
-enum { HEAD_BYTES = 8, MIN_ENTRY_BYTES = 12, TAIL_BYTES = 12, DOT_BYTES = 12, NODE_OFF = 8, ROOT_OFF = 32, PARENT_BYTES = 4 };
+enum { HEAD_BYTES = 8, MIN_ENTRY_BYTES = 12, TAIL_BYTES = 12, PARENT_BYTES = 4 };
 
 static unsigned rec_len_of(const struct ext_disk_dirent *de)
 {
@@ -65,15 +65,9 @@ static void chain(struct walk *w, const uint8_t *p, unsigned len, lblk_t lblk, p
 
 unsigned look_dx_off(const struct look *l, const struct look_inode *dir, lblk_t lblk, const uint8_t *block)
 {
-	const struct ext_disk_dirent *first = (const void *)block, *second = (const void *)(block + DOT_BYTES);
-	const struct ext_disk_dx_root_info *info = (const void *)(block + 2 * DOT_BYTES);
+	const unsigned off = dir->flags & EXT_FL_INDEX ? ext_dx_entries_off(block, l->block_bytes) : 0;
 
-	if (!(dir->flags & EXT_FL_INDEX))
-		return 0;
-	if (lblk > 0)
-		return rec_len_of(first) == l->block_bytes && !first->inode.raw ? NODE_OFF : 0;
-	return rec_len_of(first) == DOT_BYTES && rec_len_of(second) == l->block_bytes - DOT_BYTES && !info->zero.raw &&
-	       info->info_length == sizeof(*info) ? ROOT_OFF : 0;
+	return off == (lblk ? EXT_DX_NODE_OFF : EXT_DX_ROOT_OFF) ? off : 0;
 }
 
 void look_dx_check(struct look *l, const struct look_inode *dir, lblk_t lblk, pblk_t pblk, const uint8_t *block)
@@ -83,7 +77,6 @@ void look_dx_check(struct look *l, const struct look_inode *dir, lblk_t lblk, pb
 	const unsigned room = (l->block_bytes - off - (l->csum ? sizeof(struct ext_disk_dx_tail) : 0)) / sizeof(struct ext_disk_dx_entry);
 	const unsigned limit = le16_get(cl->limit), count = le16_get(cl->count);
 	const struct ext_disk_dx_tail *tail;
-	const le32 zero = le32_of(0);
 	uint32_t crc;
 
 	if (!off)
@@ -96,9 +89,7 @@ void look_dx_check(struct look *l, const struct look_inode *dir, lblk_t lblk, pb
 	if (!l->csum)
 		return;
 	tail = (const void *)(block + off + (size_t)limit * sizeof(struct ext_disk_dx_entry));
-	crc = crc32c(dir->csum_seed, block, off + (size_t)count * sizeof(struct ext_disk_dx_entry));
-	crc = crc32c(crc, &tail->reserved, sizeof(tail->reserved));
-	crc = crc32c(crc, &zero, sizeof(zero));
+	crc = ext_dx_csum(dir->csum_seed, block, off, count, tail);
 	if (crc != le32_get(tail->checksum))
 		look_fault(l, "directory inode %" PRIu32 ", index block %" PRIu64 ": checksum is %#" PRIx32 ", should be %#" PRIx32,
 			   dir->ino, pblk, le32_get(tail->checksum), crc);

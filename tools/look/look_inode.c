@@ -401,18 +401,13 @@ static void ibody(struct look *l, const struct look_inode *i, look_xattr_fn *fn,
 static void block_check(struct look *l, const struct look_inode *i, const uint8_t *buf)
 {
 	const struct ext_disk_xattr_header *h = (const void *)buf;
-	const size_t at = offsetof(struct ext_disk_xattr_header, h_checksum);
-	const le64 nr = le64_of(i->file_acl);
-	const le32 zero = le32_of(0);
 	uint32_t crc;
 
 	if (le32_get(h->h_blocks) != 1 || !le32_get(h->h_refcount))
 		look_fault(l, "inode %" PRIu32 ": attribute block %" PRIu64 ": a count that cannot be", i->ino, i->file_acl);
 	if (!l->csum)
 		return;
-	crc = crc32c(crc32c(l->csum_seed, &nr, sizeof(nr)), buf, at);
-	crc = crc32c(crc, &zero, sizeof(zero));
-	crc = crc32c(crc, buf + at + sizeof(zero), l->block_bytes - at - sizeof(zero));
+	crc = ext_xattr_block_csum(l->csum_seed, i->file_acl, buf, l->block_bytes);
 	if (crc != le32_get(h->h_checksum))
 		look_fault(l, "inode %" PRIu32 ": attribute block %" PRIu64 ": checksum is %#" PRIx32 ", should be %#" PRIx32, i->ino,
 			   i->file_acl, le32_get(h->h_checksum), crc);
