@@ -55,6 +55,27 @@ START_TEST(messages_above_the_level_are_dropped)
 }
 END_TEST
 
+START_TEST(a_limit_drops_lines_and_tells_how_many)
+{
+	struct caught c = { 0 };
+
+	log_set_sink(catch_line, &c);
+	log_set_limit(3, 0);	/* no second brings new ones */
+	for (unsigned i = 0; i < 10; i++)
+		log_warn("line %u", i);
+	ck_assert_uint_eq(c.nr, 3);
+	ck_assert_str_eq(c.line, "line 2");
+	log_set_limit(3, 0);
+	log_warn("one more");
+	ck_assert_uint_eq(c.nr, 5);
+	ck_assert_str_eq(c.line, "one more");
+	log_set_limit(0, 0);
+	for (unsigned i = 0; i < 10; i++)
+		log_warn("line %u", i);
+	ck_assert_uint_eq(c.nr, 15);
+}
+END_TEST
+
 START_TEST(without_a_sink_lines_go_to_standard_error_whole)
 {
 	char buf[4096], name[200];
@@ -216,6 +237,7 @@ void add_tell_tests(Suite *suite)
 
 	tcase_add_test(telling, a_sink_gets_the_line_and_its_level);
 	tcase_add_test(telling, messages_above_the_level_are_dropped);
+	tcase_add_test(telling, a_limit_drops_lines_and_tells_how_many);
 	tcase_add_test(telling, without_a_sink_lines_go_to_standard_error_whole);
 	tcase_add_test(telling, a_layer_traces_only_when_it_is_on);
 	tcase_add_test(telling, all_layers_can_be_switched_on_by_one_word);

@@ -20,7 +20,7 @@ static struct look_source source_of(const struct daemon *d)
 		struct fs_status st;
 
 		fs_status_get(d->fs, &st);
-		src = (struct look_source){ peek, d->fs, st.nr_blocks * st.block_bytes };
+		src = (struct look_source){ peek, d->fs, st.nr_blocks * st.block_bytes, true };
 	}
 	return src;
 }

@@ -108,7 +108,7 @@ static void find_targets(struct fuzz_image *img)
 	struct find f = { .img = img };
 	struct look_owners w;
 
-	if (look_open(&f.l, (struct look_source){ read_bytes, img, img->nr_bytes }, told, img) || !f.l.usable)
+	if (look_open(&f.l, (struct look_source){ read_bytes, img, img->nr_bytes, false }, told, img) || !f.l.usable)
 		fuzz_fail("%s: no filesystem", img->name);
 	add(&f, FUZZ_SUPER, EXT_SUPER_OFF_BYTES, EXT_SUPER_BYTES, 0);
 	add_groups(&f);

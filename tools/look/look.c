@@ -14,7 +14,7 @@ static int dev_read(void *arg, uint64_t off_bytes, void *buf, size_t len_bytes)
 
 struct look_source look_source_dev(struct blk_dev *d)
 {
-	return (struct look_source){ dev_read, d, blk_nr_sects(d) << SECT_SHIFT };
+	return (struct look_source){ dev_read, d, blk_nr_sects(d) << SECT_SHIFT, false };
 }
 
 void look_fault(struct look *l, const char *fmt, ...)
@@ -333,7 +333,7 @@ int look_bitmap(struct look *l, const struct look_group *g, bool inodes, const u
 	if (err)
 		return err;
 	l->bitmap_pblk = pblk;
-	if (!l->csum)
+	if (!l->csum || l->src.live)	/* the sum is in the descriptor */
 		return 0;
 	want = ext_bitmap_csum(l->csum_seed, l->bitmap, nr_bits, l->desc_bytes);
 	if (want != found)

@@ -25,6 +25,7 @@ struct look_source {
 	int (*read)(void *arg, uint64_t off_bytes, void *buf, size_t len_bytes);
 	void *arg;
 	uint64_t nr_bytes;
+	bool live;	/* it changes meanwhile: two blocks need not be of one moment */
 };
 struct look_source look_source_dev(struct blk_dev *d);
 
