@@ -1,5 +1,6 @@
 /* explain_array.c: where what lies on the members of an array. */
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "explain/explain.h"
@@ -61,8 +62,9 @@ static int member_open(struct explain_member *m, const struct raid_member_status
 	m->name = strdup(st->name ? st->name : "missing");
 	if (!m->name)
 		return -ENOMEM;
-	if (!st->name || blk_open(st->name, &look, &d))
-		return 0;	/* told; its data can be reckoned with all the same */
+	/* A relative name of a daemon that has gone to the background leads nowhere; data can be reckoned with all the same. */
+	if (!st->name || (!strchr(st->name, ':') && access(st->name, R_OK)) || blk_open(st->name, &look, &d))
+		return 0;
 	err = member_load(m, d);
 	blk_close(d);
 	return err == -ENOMEM ? err : 0;

@@ -134,7 +134,9 @@ static const char *area_at(const struct explain_member *m, sect_t sect, uint64_t
 		if (areas[i].nr && sect < areas[i].first)
 			*nr = MIN(*nr, areas[i].first - sect);
 	}
-	return sect < m->data_offset ? "in front of the data, not in use" : NULL;
+	if (sect >= m->data_offset)
+		return NULL;
+	return m->nr_sects ? "in front of the data, not in use" : "in front of the data: md's superblock and bitmap, or not in use";
 }
 
 static int add_member_sects(struct back *k, const struct explain_ask *ask, char **error_text)
