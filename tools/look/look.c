@@ -291,15 +291,15 @@ static void mark(const struct look_group *g, uint8_t *map, pblk_t pblk, uint64_t
 /* With flex_bg other groups' bitmaps and tables may lie here. */
 static void make_block_bitmap(struct look *l, const struct look_group *g, uint8_t *map)
 {
+	const uint64_t flex = l->incompat & EXT_INCOMPAT_FLEX_BG ? 1ull << MIN(l->super.s_log_groups_per_flex, 31u) : 1;
+	const uint64_t from = g->nr / flex * flex, to = MIN(from + flex, (uint64_t)l->nr_groups);
+
 	mark(g, map, g->first, g->has_super);
 	mark(g, map, g->first_desc_block, (uint64_t)g->nr_desc_blocks + g->nr_reserved_blocks);
-	for (uint32_t i = 0; i < l->nr_groups; i++) {
+	for (uint64_t i = from; i < to; i++) {
 		struct look_group o = *g;
-		const uint32_t flex = 1u << MIN(l->super.s_log_groups_per_flex, 31u);
 
-		if (i != g->nr && (!(l->incompat & EXT_INCOMPAT_FLEX_BG) || i / flex != g->nr / flex))
-			continue;
-		if (i != g->nr && group_load(l, i, &o))
+		if (i != g->nr && group_load(l, (uint32_t)i, &o))
 			continue;
 		mark(g, map, o.block_bitmap, 1);
 		mark(g, map, o.inode_bitmap, 1);
