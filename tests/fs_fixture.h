@@ -23,6 +23,9 @@
 /* What fsx_new takes for a filesystem that osfs can write. */
 #define FSX_EXT "-O ^extent,^64bit,^has_journal,^orphan_file"	/* go on with ",inline_data -b 1024" and so on */
 
+/* The same with files mapped by extents. */
+#define FSX_EXTENTS "-O extent,^64bit,^has_journal,^orphan_file"
+
 struct fsx {
 	char *dir;		/* private directory with the image in it */
 	char *image;

@@ -63,7 +63,8 @@ both_ways() {
     e2fsck -fn "$img" >"$T/fsck.out" 2>&1 || { cat "$T/fsck.out"; fail "$what: e2fsck at the end"; }
 }
 
-for opts in "" "-O ^has_journal" "-b 1024" "-O inline_data" "-O ^metadata_csum" "-I 128" "-b 2048 -O ^dir_index,^flex_bg"; do
+for opts in "" "-O ^has_journal" "-b 1024" "-O inline_data" "-O extent" "-O ^metadata_csum" "-I 128" \
+            "-b 2048 -O ^dir_index,^flex_bg"; do
     rm -f "$T/img"
     # shellcheck disable=SC2086
     "$MKFS" -q --size=256M $opts "$T/img"
@@ -71,6 +72,7 @@ for opts in "" "-O ^has_journal" "-b 1024" "-O inline_data" "-O ^metadata_csum" 
 done
 base="^has_journal,^extents,^64bit"
 for opts in "ext4 -O $base" "ext4 -O ^extents,^64bit" "ext4 -O $base,^resize_inode -b 1024" "ext4 -O $base,inline_data" "ext2" \
+            "ext4" "ext4 -O ^has_journal,inline_data -b 1024" \
             "ext4 -O $base,^metadata_csum,uninit_bg -E lazy_itable_init=1"; do
     rm -f "$T/img"
     truncate -s 256M "$T/img"

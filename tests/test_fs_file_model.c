@@ -39,6 +39,8 @@ static const struct model_case {
 	{ FSX_EXT ",inline_data -b 4096", 4096 },
 	{ FSX_EXT ",inline_data -b 1024 -I 512", 1024 },
 	{ FSX_EXT " -b 65536 -N 64", 65536 },
+	{ FSX_EXTENTS " -b 1024", 1024 },
+	{ FSX_EXTENTS ",inline_data -b 4096", 4096 },
 };
 
 static void model_init(struct model *m, struct fsx *x, uint32_t bs, uint64_t seed)

@@ -49,12 +49,13 @@ static int fill_symlink(struct jnl_handle *h, struct fs_inode *inode, struct fs_
 
 	os_mutex_lock(&inode->meta);
 	inode->size_bytes = target.len;
+	if (target.len < EXT_INLINE_BYTES) {
+		memcpy(bytes, target.s, target.len);
+		inode->flags &= ~(uint32_t)EXT_FL_EXTENTS;
+		fs_inode_block_bytes_set(inode, bytes);
+	}
 	os_mutex_unlock(&inode->meta);
-	if (target.len >= EXT_INLINE_BYTES)
-		return symlink_to_block(h, inode, target);
-	memcpy(bytes, target.s, target.len);
-	fs_inode_block_bytes_set(inode, bytes);
-	return 0;
+	return target.len < EXT_INLINE_BYTES ? fs_map_init(inode) : symlink_to_block(h, inode, target);
 }
 
 /* What the new inode begins with. */

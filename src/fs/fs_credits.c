@@ -13,12 +13,13 @@ unsigned fs_credits_fill(const struct fs_inode *inode, uint32_t nr)
 unsigned fs_credits_punch_step(const struct fs_inode *inode)
 {
 	const struct fs *fs = inode->fs;
-	/* One table of pointers, one run out of it: the groups that this can touch; the table; the inode. */
+	/* One run out of a table of pointers or an extent: the groups that this can touch; the map; the inode. */
 	const unsigned nr_groups = 2 + (1u << fs->ptrs_per_block_shift) / fs->blocks_per_group;
+	const unsigned nr_map = inode->map ? inode->map->punch_credits(inode) : 0;
 	/* Where data is logged, every block is revoked: 8 bytes each, a table's worth of 4-byte pointers. */
 	const unsigned revokes = fs_logs_data(fs) ? 3 : 0;
 
-	return nr_groups * FS_CREDITS_FREE_GROUP + 1 + FS_CREDITS_INODE + revokes;
+	return nr_groups * FS_CREDITS_FREE_GROUP + nr_map + FS_CREDITS_INODE + revokes;
 }
 
 unsigned fs_credits_dir_add(const struct fs_inode *dir)

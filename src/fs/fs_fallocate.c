@@ -148,7 +148,7 @@ static int fallocate_locked(struct fs_inode *inode, int mode, uint64_t from, uin
 		return err;
 	if (inode->flags & EXT_FL_APPEND && mode & ~FALLOC_FL_KEEP_SIZE)
 		return -EPERM;
-	if (to > inode->fs->max_file_bytes && !(mode & FALLOC_FL_PUNCH_HOLE))
+	if (to > fs_map_max_bytes(inode) && !(mode & FALLOC_FL_PUNCH_HOLE))
 		return -EFBIG;
 	if (fs_inode_has_inline(inode)) {
 		err = fs_file_inline_to_blocks(inode);

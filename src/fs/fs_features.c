@@ -38,7 +38,7 @@ static const struct feature features[] = {
 	{ 'i', EXT_INCOMPAT_RECOVER, "needs_recovery", WRITE, NULL },
 	{ 'i', EXT_INCOMPAT_JOURNAL_DEV, "journal_dev", REFUSE, "this is a journal's device, not a filesystem" },
 	{ 'i', EXT_INCOMPAT_META_BG, "meta_bg", WRITE, NULL },
-	{ 'i', EXT_INCOMPAT_EXTENTS, "extent", READ, "its files are mapped by extents, which are not written yet" },
+	{ 'i', EXT_INCOMPAT_EXTENTS, "extent", WRITE, NULL },
 	{ 'i', EXT_INCOMPAT_64BIT, "64bit", WRITE, NULL },
 	{ 'i', EXT_INCOMPAT_MMP, "mmp", REFUSE, NULL },
 	{ 'i', EXT_INCOMPAT_FLEX_BG, "flex_bg", WRITE, NULL },

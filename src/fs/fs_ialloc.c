@@ -102,6 +102,7 @@ static void be_born(struct fs_inode *inode, const struct fs_inode *dir, const st
 	inode->extra_isize = (uint16_t)fs->want_extra_isize;
 	inode->crtime = inode->atime = inode->mtime = inode->ctime = fs_now(fs);
 	inode->version = 1;
+	fs_map_new(inode);
 }
 
 int fs_inode_alloc(struct jnl_handle *h, struct fs_inode *dir, const struct fs_cred *cred, uint32_t mode,

@@ -74,7 +74,7 @@ static int write_parts(struct jnl_handle *h, struct xattr_ibody *ib, const uint8
 	if (head > 0)
 		memcpy(bytes, buf, head);
 	fs_inode_block_bytes_set(inode, bytes);
-	inode->flags |= EXT_FL_INLINE_DATA;
+	inode->flags = (inode->flags & ~(uint32_t)EXT_FL_EXTENTS) | EXT_FL_INLINE_DATA;
 	inode->size_bytes = len;
 	inode->datasync_tid = h->tid;
 	return xattr_ibody_set(h, ib, &name, len > head ? buf + head : bytes, len - head);
@@ -111,7 +111,6 @@ int fs_inline_init(struct jnl_handle *h, struct fs_inode *inode)
 int fs_inline_drop(struct jnl_handle *h, struct fs_inode *inode)
 {
 	const struct xattr_name name = XATTR_NAME_DATA;
-	const uint8_t zeroes[EXT_INLINE_BYTES] = {0};
 	CLEANUP_IBODY struct xattr_ibody ib = {0};
 	int err = xattr_ibody_open(inode, &ib);
 
@@ -120,8 +119,8 @@ int fs_inline_drop(struct jnl_handle *h, struct fs_inode *inode)
 	if (!xattr_find(&ib.area, &name))
 		return no_attribute(inode);
 	os_mutex_lock(&inode->meta);
-	fs_inode_block_bytes_set(inode, zeroes);
-	inode->flags &= ~EXT_FL_INLINE_DATA;
+	inode->flags &= ~(uint32_t)EXT_FL_INLINE_DATA;
+	fs_map_new(inode);
 	inode->size_bytes = 0;
 	err = xattr_ibody_set(h, &ib, &name, NULL, 0);
 	os_mutex_unlock(&inode->meta);

@@ -431,10 +431,18 @@ struct fs_map_ops {
 	int (*punch)(struct jnl_handle *h, struct fs_inode *inode, lblk_t from, lblk_t to);
 	/* Most metadata blocks that fill of nr blocks may dirty, beside those of fs_blocks_alloc. */
 	unsigned (*fill_credits)(const struct fs_inode *inode, uint32_t nr);
+	/* The same for one step of punch: map blocks changed, freed or new, with their bitmaps. */
+	unsigned (*punch_credits)(const struct fs_inode *inode);
+	/* Steps of one handle: few enough for small logs, and not to hold off the write-back of metadata. */
+	unsigned punch_steps;
 };
 extern const struct fs_map_ops fs_map_ind;
 /* Sets inode->map for its type and flags. -EUCLEAN, -EOPNOTSUPP (message). */
 MUST_CHECK int fs_map_init(struct fs_inode *inode);
+/* i_block and flag of an empty map, of the kind that the filesystem gives new inodes. meta held. */
+void fs_map_new(struct fs_inode *inode);
+/* The largest size that the inode can have. */
+uint64_t fs_map_max_bytes(const struct fs_inode *inode);
 /* inode->map through last_map. */
 MUST_CHECK int fs_map_find(struct fs_inode *inode, lblk_t lblk, uint32_t max, struct fs_extent *out);
 MUST_CHECK int fs_map_fill(struct jnl_handle *h, struct fs_inode *inode, lblk_t lblk, uint32_t max,

@@ -41,6 +41,28 @@ int fs_map_init(struct fs_inode *inode)
 	return 0;
 }
 
+void fs_map_new(struct fs_inode *inode)
+{
+	uint8_t bytes[EXT_INLINE_BYTES] = { 0 };
+	const bool mapped = S_ISREG(inode->mode) || S_ISDIR(inode->mode) || S_ISLNK(inode->mode);
+
+	inode->flags &= ~(uint32_t)EXT_FL_EXTENTS;
+	if (mapped && fs_has_incompat(inode->fs, EXT_INCOMPAT_EXTENTS)) {
+		inode->flags |= EXT_FL_EXTENTS;
+		fs_map_extent_root(bytes);
+	}
+	fs_inode_block_bytes_set(inode, bytes);
+}
+
+uint64_t fs_map_max_bytes(const struct fs_inode *inode)
+{
+	const struct fs *fs = inode->fs;
+	const bool extents = inode->flags & EXT_FL_EXTENTS ||
+			     (fs_inode_has_inline(inode) && fs_has_incompat(fs, EXT_INCOMPAT_EXTENTS));
+
+	return extents ? (uint64_t)UINT32_MAX << fs->block_shift : fs->max_file_bytes;
+}
+
 int fs_map_bad(struct fs_inode *inode, const char *what, unsigned level, unsigned index, pblk_t found)
 {
 	log_error("%s: inode %" PRIu32 ": %s: level %u, index %u: %" PRIu64 " is no data block",
@@ -61,7 +83,7 @@ uint32_t fs_map_trusted(const struct fs *fs, pblk_t pblk, uint32_t nr)
 
 unsigned fs_credits_punch(const struct fs_inode *inode)
 {
-	return FS_PUNCH_STEPS * fs_credits_punch_step(inode) + FS_CREDITS_INODE + FS_CREDITS_ORPHAN;
+	return inode->map->punch_steps * fs_credits_punch_step(inode) + FS_CREDITS_INODE + FS_CREDITS_ORPHAN;
 }
 
 static void extent_cut(const struct fs_extent *e, lblk_t lblk, uint32_t max, struct fs_extent *out)

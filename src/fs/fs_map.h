@@ -18,11 +18,49 @@ int fs_map_bad(struct fs_inode *inode, const char *what, unsigned level, unsigne
 /* How many of these blocks, from the first on, may be file data. */
 uint32_t fs_map_trusted(const struct fs *fs, pblk_t pblk, uint32_t nr);
 
-/*
- * For the handle that a punch begins with: so many steps until it is restarted, and the caller's
- * inode and orphan list at its end. Few enough not to hold off the write-back of metadata.
+/* The root of a new, empty extent tree. */
+void fs_map_extent_root(uint8_t root[EXT_INLINE_BYTES]);
+
+/* Growing: fs_map_need.c ----------------------------------------------------------------------- */
+
+/* With 256 pointers in a map block: 9 tables, the roots above them, the next depth's chain. */
+enum { FS_MAP_NEED_MAX = 16 };
+
+/* Map blocks that are allocated and not linked yet. */
+struct fs_map_need {
+	pblk_t blocks[FS_MAP_NEED_MAX];
+	unsigned nr, used;
+};
+/* Allocates count map blocks; all or none. */
+MUST_CHECK int fs_map_need_alloc(struct jnl_handle *h, struct fs_inode *inode, pblk_t goal, unsigned count,
+				 struct fs_map_need *need);
+/* What is not linked. touched: some may have been written into, as far as the log is concerned. */
+MUST_CHECK int fs_map_need_free(struct jnl_handle *h, struct fs_inode *inode, struct fs_map_need *need, bool touched);
+/* Behind the block before, or where the inode's first block should go. */
+pblk_t fs_map_goal(struct fs_inode *inode, lblk_t lblk);
+
+/* Freeing: fs_map_punch.c ------------------------------------------------------------------------
+ *
+ * A punch goes by steps that each free one run of blocks; between any two of them the handle may be
+ * restarted, after the inode has been stored.
+ *
+ *   P1  What points to a block is cleared in the handle that frees it, before it (F3).
+ *   P2  Damage does not stop the work: a pointer to nowhere is cleared, and -EUCLEAN returned at
+ *       the end. Only where it does not end (too much of it) the rest is left to fsck.
  */
-enum { FS_PUNCH_STEPS = 16 };
+struct fs_punch {
+	struct jnl_handle *h;
+	struct fs_inode *inode;
+	unsigned nr_steps;	/* of this handle */
+	unsigned nr_damages;
+};
+/* Before each step: the handle has credits for it. */
+MUST_CHECK int fs_punch_step(struct fs_punch *pu);
+/* P2: 0 to go on. */
+MUST_CHECK int fs_punch_damage(struct fs_punch *pu);
+MUST_CHECK int fs_punch_free(struct fs_punch *pu, pblk_t pblk, uint32_t nr, bool meta);
+
+/* For the handle that a punch begins with: its steps until it is restarted, the caller's inode and orphan list at its end. */
 unsigned fs_credits_punch(const struct fs_inode *inode);
 
 /* Indirect maps -----------------------------------------------------------------

@@ -1,18 +1,6 @@
-/*
- * fs_map_extent.c: extent trees, for reading. Filesystems with extents are mounted read-only.
- *
- * A node is a header and sorted records: leaves hold extents, index nodes point to nodes one
- * depth lower. The root is i_block. Unwritten extents read as holes.
- */
+/* fs_map_extent.c: extent trees: nodes and their checks, walking down, lookup. See fs_map_extent.h. */
 #include "base/crc.h"
-#include "fs/fs_map.h"
-
-enum {
-	MAX_DEPTH = 5,			/* five levels hold more than 2^32 blocks */
-	UNWRITTEN_ABOVE = 32768,	/* ee_len beyond it: unwritten, minus it */
-	RECORD_BYTES = sizeof(struct ext_disk_extent),
-	HEADER_BYTES = sizeof(struct ext_disk_extent_header),
-};
+#include "fs/fs_map_extent.h"
 
 /* A node as bytes: i_block or a block. */
 struct node {
@@ -22,12 +10,12 @@ struct node {
 
 static const struct ext_disk_extent *leaf_record(const struct node *n, unsigned i)
 {
-	return (const struct ext_disk_extent *)(n->bytes + HEADER_BYTES) + i;
+	return (const struct ext_disk_extent *)(n->bytes + EXTENT_HEADER_BYTES) + i;
 }
 
 static const struct ext_disk_extent_idx *index_record(const struct node *n, unsigned i)
 {
-	return (const struct ext_disk_extent_idx *)(n->bytes + HEADER_BYTES) + i;
+	return (const struct ext_disk_extent_idx *)(n->bytes + EXTENT_HEADER_BYTES) + i;
 }
 
 /* Both kinds of records begin with the first file block. */
@@ -36,16 +24,27 @@ static lblk_t record_lblk(const struct node *n, unsigned i)
 	return le32_get(leaf_record(n, i)->ee_block);
 }
 
-static uint32_t leaf_length(const struct ext_disk_extent *e)
+struct extent extent_load(const struct ext_disk_extent *raw)
 {
-	const uint16_t len = le16_get(e->ee_len);
+	const uint32_t len = le16_get(raw->ee_len);
+	const bool unwritten = len > EXTENT_MAX_LEN;
 
-	return len > UNWRITTEN_ABOVE ? len - UNWRITTEN_ABOVE : len;
+	return (struct extent){
+		.lblk = le32_get(raw->ee_block),
+		.pblk = (pblk_t)le16_get(raw->ee_start_hi) << 32 | le32_get(raw->ee_start_lo),
+		.nr = unwritten ? len - EXTENT_MAX_LEN : len,
+		.unwritten = unwritten,
+	};
 }
 
-static pblk_t leaf_start(const struct ext_disk_extent *e)
+void extent_store(struct ext_disk_extent *raw, const struct extent *e)
 {
-	return (pblk_t)le16_get(e->ee_start_hi) << 32 | le32_get(e->ee_start_lo);
+	*raw = (struct ext_disk_extent){
+		.ee_block = le32_of((uint32_t)e->lblk),
+		.ee_len = le16_of((uint16_t)(e->nr + (e->unwritten ? EXTENT_MAX_LEN : 0))),
+		.ee_start_hi = le16_of((uint16_t)(e->pblk >> 32)),
+		.ee_start_lo = le32_of((uint32_t)e->pblk),
+	};
 }
 
 static pblk_t index_child(const struct ext_disk_extent_idx *e)
@@ -63,18 +62,21 @@ static const char *node_parse(const void *bytes, size_t cap, struct node *n)
 	n->depth = le16_get(eh->eh_depth);
 	if (le16_get(eh->eh_magic) != EXT_EXTENT_MAGIC)
 		return "no magic number";
-	if (n->depth > MAX_DEPTH)
+	if (n->depth > EXTENT_MAX_DEPTH)
 		return "too deep";
-	if (n->nr > le16_get(eh->eh_max) || HEADER_BYTES + (size_t)le16_get(eh->eh_max) * RECORD_BYTES > cap)
+	if (n->nr > le16_get(eh->eh_max) ||
+	    EXTENT_HEADER_BYTES + (size_t)le16_get(eh->eh_max) * EXTENT_RECORD_BYTES > cap)
 		return "more records than fit";
 	if (n->depth > 0 && n->nr == 0)
 		return "an index node without records";
 	for (unsigned i = 0; i < n->nr; i++) {
 		const lblk_t from = record_lblk(n, i);
-		const lblk_t end = n->depth ? from + 1 : from + leaf_length(leaf_record(n, i));
+		const lblk_t end = n->depth ? from + 1 : from + extent_load(leaf_record(n, i)).nr;
 
 		if (end == from)
 			return "an extent without length";
+		if (end > EXTENT_NR_LBLKS + 1)
+			return "an extent beyond the last possible block";
 		if (i + 1 < n->nr && record_lblk(n, i + 1) < end)
 			return "records out of order";
 	}
@@ -88,11 +90,17 @@ static int bad_node(const struct fs_inode *inode, const char *what, pblk_t pblk)
 	return -EUCLEAN;
 }
 
-/* The tail lies behind the last possible record; not every block size leaves room for it. */
-static bool checksum_ok(const struct fs_inode *inode, const uint8_t *bytes)
+/* The tail lies behind the last possible record; every block size leaves room for it. */
+static size_t tail_at(const uint8_t *bytes)
 {
 	const struct ext_disk_extent_header *eh = (const void *)bytes;
-	const size_t at = HEADER_BYTES + (size_t)le16_get(eh->eh_max) * RECORD_BYTES;
+
+	return EXTENT_HEADER_BYTES + (size_t)le16_get(eh->eh_max) * EXTENT_RECORD_BYTES;
+}
+
+static bool checksum_ok(const struct fs_inode *inode, const uint8_t *bytes)
+{
+	const size_t at = tail_at(bytes);
 	le32 found;
 
 	if (!fs_has_csum(inode->fs))
@@ -101,6 +109,17 @@ static bool checksum_ok(const struct fs_inode *inode, const uint8_t *bytes)
 		return false;
 	memcpy(&found, bytes + at, sizeof(found));
 	return le32_get(found) == crc32c(inode->csum_seed, bytes, at);
+}
+
+void extent_seal(const struct fs_inode *inode, uint8_t *bytes)
+{
+	const size_t at = tail_at(bytes);
+	le32 csum;
+
+	if (!fs_has_csum(inode->fs))
+		return;
+	csum = le32_of(crc32c(inode->csum_seed, bytes, at));
+	memcpy(bytes + at, &csum, sizeof(csum));
 }
 
 static int check_node(void *owner, const struct cache_buf *b, const void *arg)
@@ -115,7 +134,7 @@ static int check_node(void *owner, const struct cache_buf *b, const void *arg)
 	return what ? bad_node(inode, what, b->pblk) : 0;
 }
 
-static const struct cache_kind extent_kind = { "extent node", check_node };
+const struct cache_kind extent_kind = { "extent node", check_node };
 
 int fs_map_extent_check_root(struct fs_inode *inode)
 {
@@ -127,6 +146,19 @@ int fs_map_extent_check_root(struct fs_inode *inode)
 	what = node_parse(root, sizeof(root), &n);
 	return what ? bad_node(inode, what, 0) : 0;
 }
+
+void fs_map_extent_root(uint8_t root[EXT_INLINE_BYTES])
+{
+	const struct ext_disk_extent_header eh = {
+		.eh_magic = le16_of(EXT_EXTENT_MAGIC),
+		.eh_max = le16_of((EXT_INLINE_BYTES - EXTENT_HEADER_BYTES) / EXTENT_RECORD_BYTES),
+	};
+
+	memset(root, 0, EXT_INLINE_BYTES);
+	memcpy(root, &eh, sizeof(eh));
+}
+
+/* Walking down ------------------------------------------------------------------------ */
 
 /* The last record that begins at lblk or before; nr: all begin behind. */
 static unsigned record_before(const struct node *n, lblk_t lblk)
@@ -144,98 +176,108 @@ static unsigned record_before(const struct node *n, lblk_t lblk)
 	return lo > 0 ? lo - 1 : n->nr;
 }
 
-/* lblk in a leaf whose subtree ends before limit: its extent, or the hole up to the next one. */
-static int find_in_leaf(struct fs_inode *inode, const struct node *n, lblk_t lblk, lblk_t limit,
-			struct fs_extent *out, uint32_t max)
+void extent_path_put(struct extent_path *p)
 {
-	const unsigned i = record_before(n, lblk);
-	const struct ext_disk_extent *e = leaf_record(n, i);
-	const unsigned next = i == n->nr ? 0 : i + 1;
-	lblk_t end = next < n->nr ? MIN(limit, record_lblk(n, next)) : limit;
+	for (unsigned level = 0; level <= EXTENT_MAX_DEPTH; level++) {
+		cache_put(p->bufs[level]);
+		p->bufs[level] = NULL;
+	}
+}
 
+/* The node below record i of n. */
+static int child_get(struct fs_inode *inode, const struct node *n, unsigned i, struct cache_buf **out)
+{
+	const pblk_t pblk = index_child(index_record(n, i));
+
+	if (!fs_data_blocks_ok(inode->fs, pblk, 1))
+		return fs_map_bad(inode, "pointer to an extent node", n->depth, i, pblk);
+	return cache_get(inode->fs->cache, pblk, &extent_kind, inode, out);
+}
+
+int extent_descend(struct fs_inode *inode, lblk_t lblk, struct extent_path *p)
+{
+	const char *what;
+	pblk_t pblk = 0;
+	struct node n;
+
+	memset(p->bufs, 0, sizeof(p->bufs));
+	p->limit = EXTENT_NR_LBLKS + 1;
+	fs_inode_block_bytes_get(inode, p->root);
+	what = node_parse(p->root, sizeof(p->root), &n);
+	p->depth = what ? 0 : n.depth;
+	while (!what && n.depth > 0) {
+		const unsigned level = n.depth, found = record_before(&n, lblk);
+		const unsigned i = found < n.nr ? found : 0;	/* before the first record of all */
+		int err;
+
+		p->at[level] = i;
+		if (i + 1 < n.nr)
+			p->limit = MIN(p->limit, record_lblk(&n, i + 1));
+		err = child_get(inode, &n, i, &p->bufs[level - 1]);
+		if (err) {
+			p->bufs[level - 1] = NULL;
+			return err;
+		}
+		pblk = p->bufs[level - 1]->pblk;
+		/* Parsed again: on a damaged filesystem the block may have changed since it was read. */
+		what = node_parse(p->bufs[level - 1]->data, inode->fs->block_bytes, &n);
+		if (!what && n.depth != level - 1)
+			what = "wrong depth";
+	}
+	if (what)
+		return fs_damaged(inode->fs, inode->ino, pblk, bad_node(inode, what, pblk));
+	p->at[0] = record_before(&n, lblk);
+	return 0;
+}
+
+/* Lookup ---------------------------------------------------------------------------------- */
+
+int extent_find(struct fs_inode *inode, lblk_t lblk, uint32_t max, struct fs_extent *out)
+{
+	CLEANUP_EXTENT_PATH struct extent_path p;
+	struct extent e = { 0 };
+	unsigned i, next;
+	lblk_t end;
+	int err = extent_descend(inode, lblk, &p);
+
+	if (err)
+		return err;
+	i = p.at[0];
+	next = i == extent_nr(&p, 0) ? 0 : i + 1;
+	end = p.limit > lblk ? p.limit : lblk + max;
+	if (next < extent_nr(&p, 0))
+		end = MIN(end, extent_load(extent_record(&p, 0, next)).lblk);
+	if (i < extent_nr(&p, 0))
+		e = extent_load(extent_record(&p, 0, i));
 	out->lblk = lblk;
 	out->pblk = 0;
-	if (i < n->nr && lblk < record_lblk(n, i) + leaf_length(e)) {
-		const uint32_t into = (uint32_t)(lblk - record_lblk(n, i));
-
-		end = record_lblk(n, i) + leaf_length(e);
-		if (le16_get(e->ee_len) <= UNWRITTEN_ABOVE) {
-			if (!fs_data_blocks_ok(inode->fs, leaf_start(e), leaf_length(e)))
-				return fs_map_bad(inode, "extent", 0, i, leaf_start(e));
-			out->pblk = leaf_start(e) + into;
-		}
+	if (lblk < e.lblk + e.nr) {
+		end = e.lblk + e.nr;
+		if (!e.unwritten && !fs_data_blocks_ok(inode->fs, e.pblk, e.nr))
+			return fs_map_bad(inode, "extent", 0, i, e.pblk);
+		out->pblk = e.unwritten ? 0 : e.pblk + (lblk - e.lblk);
 	}
 	out->nr = (uint32_t)MIN((lblk_t)max, end - lblk);
 	return 0;
 }
 
-/* From *b (NULL: i_block) to the node below record i of n; *b changes hands. */
-static int go_down(struct fs_inode *inode, const struct node *n, unsigned i, struct cache_buf **b)
+/* Nodes on a path of the tree as it is. */
+static unsigned nr_levels(const struct fs_inode *inode)
 {
-	const pblk_t pblk = index_child(index_record(n, i));
-	struct cache_buf *child;
-	int err;
-
-	if (!fs_data_blocks_ok(inode->fs, pblk, 1))
-		return fs_map_bad(inode, "pointer to an extent node", n->depth, i, pblk);
-	err = cache_get(inode->fs->cache, pblk, &extent_kind, inode, &child);
-	if (err)
-		return err;
-	cache_put(*b);
-	*b = child;
-	return 0;
-}
-
-static int extent_find(struct fs_inode *inode, lblk_t lblk, uint32_t max, struct fs_extent *out)
-{
-	uint8_t root[EXT_INLINE_BYTES] __attribute__((aligned(8)));
-	lblk_t limit = MAX((lblk_t)UINT32_MAX + 1, lblk + max);	/* where the subtree that holds lblk ends */
-	CLEANUP_BUF struct cache_buf *b = NULL;
-	const char *what;
-	struct node n;
-
-	fs_inode_block_bytes_get(inode, root);
-	what = node_parse(root, sizeof(root), &n);
-	while (!what && n.depth > 0) {
-		const unsigned i = record_before(&n, lblk), depth = n.depth;
-		int err;
-
-		if (i == n.nr) {	/* before the first record of all */
-			*out = (struct fs_extent){ lblk, 0, (uint32_t)MIN((lblk_t)max, record_lblk(&n, 0) - lblk) };
-			return 0;
-		}
-		if (i + 1 < n.nr)
-			limit = MIN(limit, record_lblk(&n, i + 1));
-		err = go_down(inode, &n, i, &b);
-		if (err)
-			return err;
-		/* Parsed again: on a damaged filesystem the block may have changed since it was read. */
-		what = node_parse(b->data, inode->fs->block_bytes, &n);
-		if (!what && n.depth != depth - 1)
-			what = "wrong depth";
-	}
-	if (!what)
-		return find_in_leaf(inode, &n, lblk, limit, out, max);
-	return fs_damaged(inode->fs, inode->ino, b ? b->pblk : 0, bad_node(inode, what, b ? b->pblk : 0));
-}
-
-static int extent_fill(struct jnl_handle *h, struct fs_inode *inode, lblk_t lblk, uint32_t max,
-		       struct fs_extent *out, bool *fresh)
-{
-	(void)h, (void)max, (void)inode, (void)lblk, (void)out, (void)fresh;
-	return -EROFS;
-}
-
-static int extent_punch(struct jnl_handle *h, struct fs_inode *inode, lblk_t from, lblk_t to)
-{
-	(void)h, (void)inode, (void)from, (void)to;
-	return -EROFS;
+	return MIN(inode->block[1] >> 16 /* eh_depth */, (uint32_t)EXTENT_MAX_DEPTH) + 1;
 }
 
 static unsigned extent_fill_credits(const struct fs_inode *inode, uint32_t nr)
 {
-	(void)inode, (void)nr;
-	return 0;
+	(void)nr;	/* one extent, and one record for each rest of an unwritten one */
+	/* Every node on the path changed, and a new one beside it or above. */
+	return DIV_UP(nr_levels(inode) * (1 + 1 + FS_CREDITS_ALLOC), 1 + FS_CREDITS_ALLOC);
+}
+
+static unsigned extent_punch_credits(const struct fs_inode *inode)
+{
+	/* The same in the middle of an extent; else nodes on the path are changed or freed. */
+	return nr_levels(inode) * (1 + MAX(1 + FS_CREDITS_ALLOC, FS_CREDITS_FREE_GROUP));
 }
 
 const struct fs_map_ops fs_map_extent = {
@@ -244,4 +286,6 @@ const struct fs_map_ops fs_map_extent = {
 	.fill = extent_fill,
 	.punch = extent_punch,
 	.fill_credits = extent_fill_credits,
+	.punch_credits = extent_punch_credits,
+	.punch_steps = 8,
 };

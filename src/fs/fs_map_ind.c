@@ -178,10 +178,18 @@ static unsigned ind_fill_credits(const struct fs_inode *inode, uint32_t nr)
 	return nr == 1 ? IND_MAX_DEPTH : tables + upper;
 }
 
+static unsigned ind_punch_credits(const struct fs_inode *inode)
+{
+	(void)inode;
+	return 1;	/* the table of pointers */
+}
+
 const struct fs_map_ops fs_map_ind = {
 	.name = "indirect",
 	.find = ind_find,
 	.fill = ind_fill,
 	.punch = ind_punch,
 	.fill_credits = ind_fill_credits,
+	.punch_credits = ind_punch_credits,
+	.punch_steps = 16,
 };

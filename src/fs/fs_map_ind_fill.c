@@ -11,14 +11,6 @@
 
 enum {
 	FILL_MAX = 2048,	/* data blocks a call */
-	/* With 256 pointers in a map block: 9 tables, the roots above them, the next depth's chain. */
-	NEED_MAX = 16,
-};
-
-/* Map blocks that are allocated and not linked yet. */
-struct ind_need {
-	pblk_t blocks[NEED_MAX];
-	unsigned nr, used;
 };
 
 /* Is the map block at level k of path p below the same pointer as that of q? */
@@ -55,47 +47,9 @@ static int count_missing(struct fs_inode *inode, lblk_t lblk, uint32_t nr, unsig
 	return 0;
 }
 
-/* What is not linked. touched: some may have been written into, as far as the log is concerned. */
-static int need_free(struct jnl_handle *h, struct fs_inode *inode, struct ind_need *need, bool touched)
-{
-	int err = 0;
-
-	for (; need->used < need->nr; need->used++) {
-		const pblk_t pblk = need->blocks[need->used];
-		const int e = touched ? fs_blocks_free(h, inode, pblk, 1, true) : fs_blocks_give_back(h, inode, pblk, 1);
-
-		err = err ? err : e;
-	}
-	return err;
-}
-
-/* Allocates count map blocks; all or none. */
-static int need_alloc(struct jnl_handle *h, struct fs_inode *inode, pblk_t goal, unsigned count,
-		      struct ind_need *need)
-{
-	pblk_t pblk;
-	uint32_t got;
-	int err;
-
-	assert(count <= NEED_MAX);
-	need->nr = need->used = 0;
-	while (need->nr < count) {
-		err = fs_blocks_alloc(h, inode, goal, count - need->nr, false, &pblk, &got);
-		if (err) {
-			const int free_err = need_free(h, inode, need, false);
-
-			return free_err ? free_err : err;
-		}
-		for (uint32_t i = 0; i < got; i++)
-			need->blocks[need->nr++] = pblk + i;
-		goal = pblk + got;
-	}
-	return 0;
-}
-
 /* Map blocks for the levels below level, each pointing to the next, then the pointer to the first. */
 static int link_chain(struct jnl_handle *h, struct fs_inode *inode, const struct ind_path *p, unsigned level,
-		      struct cache_buf *bufs[IND_MAX_DEPTH + 1], struct ind_need *need)
+		      struct cache_buf *bufs[IND_MAX_DEPTH + 1], struct fs_map_need *need)
 {
 	const pblk_t *blocks = need->blocks + need->used;
 	int err;
@@ -119,7 +73,7 @@ static int link_chain(struct jnl_handle *h, struct fs_inode *inode, const struct
 
 /* Points [lblk, …) to pblk, one table at a time; *done counts what is linked. */
 static int link_data(struct jnl_handle *h, struct fs_inode *inode, lblk_t lblk, pblk_t pblk, uint32_t nr,
-		     struct ind_need *need, uint32_t *done)
+		     struct fs_map_need *need, uint32_t *done)
 {
 	struct cache_buf *bufs[IND_MAX_DEPTH + 1];
 	struct ind_path p;
@@ -146,36 +100,21 @@ static int link_data(struct jnl_handle *h, struct fs_inode *inode, lblk_t lblk, 
 	return 0;
 }
 
-/* Behind the block before, or where the inode's first block should go. */
-static pblk_t fill_goal(struct fs_inode *inode, lblk_t lblk)
-{
-	struct fs_extent e;
-
-	os_mutex_lock(&inode->meta);
-	e = inode->last_map;
-	os_mutex_unlock(&inode->meta);
-	if (e.nr && e.lblk + e.nr == lblk)
-		return e.pblk + e.nr;
-	if (lblk > 0 && ind_find(inode, lblk - 1, 1, &e) == 0 && e.pblk)
-		return e.pblk + 1;
-	return fs_blocks_goal(inode);
-}
-
 /* The map blocks for as much of [lblk, lblk + *nr) as they can be had for, at least one table's worth. */
 static int need_for_run(struct jnl_handle *h, struct fs_inode *inode, lblk_t lblk, uint32_t *nr, pblk_t goal,
-			struct ind_need *need)
+			struct fs_map_need *need)
 {
 	struct ind_path p;
 	unsigned count;
 	int err = count_missing(inode, lblk, *nr, &count);
 
 	if (!err)
-		err = need_alloc(h, inode, goal, count, need);
+		err = fs_map_need_alloc(h, inode, goal, count, need);
 	if (err != -ENOSPC || !ind_path_of(inode->fs, lblk, &p) || *nr <= p.nr_left)
 		return err;
 	*nr = p.nr_left;
 	err = count_missing(inode, lblk, *nr, &count);
-	return err ? err : need_alloc(h, inode, goal, count, need);
+	return err ? err : fs_map_need_alloc(h, inode, goal, count, need);
 }
 
 /* Data for the hole [lblk, lblk + nr); what the device gives may be less. */
@@ -193,7 +132,7 @@ static int alloc_data(struct jnl_handle *h, struct fs_inode *inode, pblk_t goal,
 int ind_fill(struct jnl_handle *h, struct fs_inode *inode, lblk_t lblk, uint32_t max, struct fs_extent *out,
 	     bool *fresh)
 {
-	struct ind_need need;
+	struct fs_map_need need;
 	pblk_t goal, pblk;
 	uint32_t nr, got, done;
 	int err, free_err;
@@ -203,7 +142,7 @@ int ind_fill(struct jnl_handle *h, struct fs_inode *inode, lblk_t lblk, uint32_t
 	if (err || out->pblk)
 		return err;
 	nr = out->nr;
-	goal = fill_goal(inode, lblk);
+	goal = fs_map_goal(inode, lblk);
 	err = need_for_run(h, inode, lblk, &nr, goal, &need);
 	if (err)
 		return err;
@@ -211,11 +150,11 @@ int ind_fill(struct jnl_handle *h, struct fs_inode *inode, lblk_t lblk, uint32_t
 		goal = need.blocks[need.nr - 1] + 1;
 	err = alloc_data(h, inode, goal, nr, &pblk, &got);
 	if (err) {
-		free_err = need_free(h, inode, &need, false);
+		free_err = fs_map_need_free(h, inode, &need, false);
 		return free_err ? free_err : err;
 	}
 	err = link_data(h, inode, lblk, pblk, got, &need, &done);
-	free_err = need_free(h, inode, &need, err != 0);
+	free_err = fs_map_need_free(h, inode, &need, err != 0);
 	if (!free_err && done < got)
 		free_err = fs_blocks_give_back(h, inode, pblk + done, got - done);
 	if (free_err || done == 0)

@@ -2,52 +2,9 @@
  * fs_map_ind_punch.c: blocks of indirect maps are freed, and the map blocks that become empty.
  *
  * The range is gone through table by table. A step clears the pointers of one contiguous run and
- * frees it; between any two steps the handle may be restarted, after the inode has been stored.
- *
- *   P1  A pointer is cleared in the handle that frees its block, before it (F3).
- *   P2  Damage does not stop the work: a pointer to nowhere is cleared, and -EUCLEAN returned at
- *       the end. Only where it does not end (DAMAGES_MAX) the rest is left to fsck.
+ * frees it. P1 and P2 are those of fs_map.h.
  */
 #include "fs/fs_map.h"
-
-/* So much damage in one call is no accident: a map of blocks that point to each other has no end. */
-enum { DAMAGES_MAX = 32 };
-
-struct punch {
-	struct jnl_handle *h;
-	struct fs_inode *inode;
-	unsigned nr_steps;	/* of this handle */
-	unsigned nr_damages;
-};
-
-/* Before each step: the handle has credits for it. */
-static int step_begin(struct punch *pu)
-{
-	int err;
-
-	if (pu->nr_steps++ < FS_PUNCH_STEPS)
-		return 0;
-	os_mutex_lock(&pu->inode->meta);
-	err = fs_inode_store(pu->h, pu->inode);
-	os_mutex_unlock(&pu->inode->meta);
-	if (err)
-		return err;
-	pu->nr_steps = 1;
-	return jnl_restart(pu->h, fs_credits_punch(pu->inode));
-}
-
-/* P2: 0 to go on. */
-static int step_damage(struct punch *pu)
-{
-	return ++pu->nr_damages < DAMAGES_MAX ? 0 : -EUCLEAN;
-}
-
-static int step_free(struct punch *pu, pblk_t pblk, uint32_t nr, bool meta)
-{
-	const int err = fs_blocks_free(pu->h, pu->inode, pblk, nr, meta);
-
-	return err == -EUCLEAN ? step_damage(pu) : err;
-}
 
 /* Contiguous pointers from slot on, below end. */
 static uint32_t run_length(const struct fs_inode *inode, const struct cache_buf *b, unsigned slot, unsigned end)
@@ -61,7 +18,7 @@ static uint32_t run_length(const struct fs_inode *inode, const struct cache_buf 
 }
 
 /* Frees what the slots [slot, end) of one table point to. */
-static int punch_slots(struct punch *pu, struct cache_buf *b, const struct ind_path *p, unsigned end)
+static int punch_slots(struct fs_punch *pu, struct cache_buf *b, const struct ind_path *p, unsigned end)
 {
 	struct fs_inode *inode = pu->inode;
 	bool told = false;
@@ -80,15 +37,15 @@ static int punch_slots(struct punch *pu, struct cache_buf *b, const struct ind_p
 		if (good == 0 && !told) {	/* a table of nonsense counts once */
 			fs_map_bad(inode, "pointer to data", p->depth, slot, first);
 			told = true;
-			if (step_damage(pu))
+			if (fs_punch_damage(pu))
 				return -EUCLEAN;
 		}
 		n = good ? good : 1;
-		err = step_begin(pu);
+		err = fs_punch_step(pu);
 		if (!err)
 			err = ind_set(pu->h, inode, b, slot, n, 0);	/* P1 */
 		if (!err && good > 0)
-			err = step_free(pu, first, n, ind_is_meta(inode));
+			err = fs_punch_free(pu, first, n, ind_is_meta(inode));
 		if (err)
 			return err;
 		slot += n;
@@ -107,15 +64,15 @@ static bool map_block_is_empty(const struct fs *fs, const struct cache_buf *b)
 }
 
 /* Map blocks on the path that have become empty are unlinked from below and freed. */
-static int punch_empty(struct punch *pu, const struct ind_path *p, struct cache_buf *bufs[IND_MAX_DEPTH + 1])
+static int punch_empty(struct fs_punch *pu, const struct ind_path *p, struct cache_buf *bufs[IND_MAX_DEPTH + 1])
 {
 	for (unsigned k = p->depth; k > 0 && map_block_is_empty(pu->inode->fs, bufs[k]); k--) {
-		int err = step_begin(pu);
+		int err = fs_punch_step(pu);
 
 		if (!err)
 			err = ind_set(pu->h, pu->inode, bufs[k - 1], p->slot[k - 1], 1, 0);	/* P1 */
 		if (!err)
-			err = step_free(pu, bufs[k]->pblk, 1, true);
+			err = fs_punch_free(pu, bufs[k]->pblk, 1, true);
 		if (err)
 			return err;
 	}
@@ -123,13 +80,13 @@ static int punch_empty(struct punch *pu, const struct ind_path *p, struct cache_
 }
 
 /* The pointer at this level of the path leads nowhere: it is cleared (P2). */
-static int punch_bad_pointer(struct punch *pu, const struct ind_path *p, struct cache_buf *bufs[IND_MAX_DEPTH + 1],
+static int punch_bad_pointer(struct fs_punch *pu, const struct ind_path *p, struct cache_buf *bufs[IND_MAX_DEPTH + 1],
 			     unsigned level)
 {
-	int err = step_damage(pu);
+	int err = fs_punch_damage(pu);
 
 	if (!err)
-		err = step_begin(pu);
+		err = fs_punch_step(pu);
 	return err ? err : ind_set(pu->h, pu->inode, bufs[level], p->slot[level], 1, 0);
 }
 
@@ -144,7 +101,7 @@ static lblk_t subtree_end(const struct fs *fs, const struct ind_path *p, lblk_t 
 }
 
 /* One table's part of [*from, to), or a gap in the tree; *from moves behind it. */
-static int punch_table(struct punch *pu, lblk_t *from, lblk_t to)
+static int punch_table(struct fs_punch *pu, lblk_t *from, lblk_t to)
 {
 	struct cache_buf *bufs[IND_MAX_DEPTH + 1];
 	struct ind_path p;
@@ -174,7 +131,7 @@ static int punch_table(struct punch *pu, lblk_t *from, lblk_t to)
 
 int ind_punch(struct jnl_handle *h, struct fs_inode *inode, lblk_t from, lblk_t to)
 {
-	struct punch pu = { .h = h, .inode = inode };
+	struct fs_punch pu = { .h = h, .inode = inode };
 	int err = 0;
 
 	while (!err && from < to)

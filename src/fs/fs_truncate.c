@@ -84,7 +84,7 @@ int fs_file_truncate(struct fs_inode *inode, uint64_t size_bytes)
 
 	if (err)
 		return err;
-	if (size_bytes > inode->fs->max_file_bytes)
+	if (size_bytes > fs_map_max_bytes(inode))
 		return -EFBIG;
 	if (fs_inode_has_inline(inode)) {
 		const int inline_err = truncate_inline(inode, size_bytes);

@@ -222,7 +222,7 @@ static int write_inline(struct write *w)
 /* Cuts what goes over the largest file; -EFBIG when that is all. */
 static int limit_length(const struct fs_inode *inode, uint64_t off, size_t *len_bytes)
 {
-	const uint64_t max = inode->fs->max_file_bytes;
+	const uint64_t max = fs_map_max_bytes(inode);
 
 	if (off >= max)
 		return -EFBIG;
