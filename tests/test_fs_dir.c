@@ -13,6 +13,8 @@ const struct dir_format dir_formats[NR_DIR_FORMATS] = {
 	{ "inline, 4 KiB", "24m", FSX_EXT ",inline_data,dir_index,metadata_csum -b 4096" },
 	{ "inline, linear, 1 KiB", "24m", FSX_EXT ",inline_data,^dir_index,^metadata_csum -b 1024 -I 512" },
 	{ "large_dir, inline, 1 KiB", "24m", FSX_EXT ",inline_data,large_dir,dir_index,metadata_csum -b 1024" },
+	{ "hashed, extents, 1 KiB", "24m", FSX_EXTENTS ",dir_index,metadata_csum -b 1024" },
+	{ "inline, extents, 4 KiB", "24m", FSX_EXTENTS ",inline_data,dir_index,metadata_csum -b 4096" },
 	{ "hashed, 64 KiB", "64m", FSX_EXT ",dir_index,^metadata_csum -b 65536" },
 };
 

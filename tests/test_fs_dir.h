@@ -15,6 +15,6 @@ struct dir_format {
 	const char *name, *size, *mke2fs;
 };
 extern const struct dir_format dir_formats[];
-enum { NR_DIR_FORMATS = 10 };
+enum { NR_DIR_FORMATS = 12 };
 
 #endif

@@ -11,6 +11,7 @@ static const char *const inode_opts[] = {
 	FSX_EXT ",inline_data -b 4096",
 	FSX_EXT ",inline_data -b 1024 -I 512",
 	FSX_EXT ",inline_data,^metadata_csum -b 4096 -I 4096 -N 64",
+	FSX_EXTENTS ",inline_data -b 4096",
 };
 
 enum { MOST = 1400 };
