@@ -17,13 +17,15 @@ static struct extent look(struct extent_path *p, lblk_t lblk, uint32_t *hole)
 	struct extent e = { 0 };
 	lblk_t end = MIN(p->limit, EXTENT_NR_LBLKS);
 
+	*hole = 0;
 	if (i < nr)
 		e = extent_load(extent_record(p, 0, i));
 	if (lblk < e.lblk + e.nr)
 		return e;
 	if (next < nr)
 		end = extent_load(extent_record(p, 0, next)).lblk;
-	*hole = lblk < end ? (uint32_t)(end - lblk) : 0;
+	if (lblk < end)
+		*hole = (uint32_t)(end - lblk);
 	return (struct extent){ 0 };
 }
 
