@@ -1,84 +1,11 @@
 #!/bin/bash
 # Members of arrays die in every way a disk can go while tar, git, sqlite3 and a verified
 # random writer work on them; spares take over; everything is there, e2fsck and mdadm agree.
-# Then the daemon is killed in the middle of a rebuild and of degraded writes.
 . "$(dirname "$0")/lib.sh"
-requires_fuse
-requires e2fsck mdadm python3 git sqlite3 tar
-
-small=${OSFS_SMALL:-}	# sanitizer builds: the same things, fewer of them
-seconds=2
-[ -z "$small" ] || seconds=1
-[ "${OSFS_TEST_TIER:-all}" != night ] || seconds=30
-seed=${OSFS_SEED:-20261}
-trap 'note "seed $seed"' ERR
-
-# What an application mix leaves behind must be whole; any complaint is in $T/apps.out.
-apps() {
-    local top=$1
-    "$here/life/writer" "$top/random" "$seed" "$seconds" &
-    local writer=$! i=0
-    mkdir "$top/w"
-    while kill -0 $writer 2>/dev/null; do
-        i=$((i + 1))
-        mkdir "$top/w/$i" || return 1
-        tar -C "$here" -cf "$top/w/$i/t.tar" . && tar -C "$top/w/$i" -xf "$top/w/$i/t.tar" || return 1
-        diff -r "$here" "$top/w/$i" | grep -v '^Only in .*/w/[0-9]*: t.tar$' && return 1
-        (cd "$top/w/$i" && git init -q . && git add -A && git -c user.name=t -c user.email=t@t commit -qm x &&
-            git fsck --full >/dev/null 2>&1) || { echo "git in round $i"; return 1; }
-        seq 200 | sed 's/.*/insert into t values(&, hex(randomblob(200)));/' |
-            (echo 'create table t(a, b); begin;'; cat; echo 'commit;') | sqlite3 "$top/w/$i/db" || return 1
-        [ "$(sqlite3 "$top/w/$i/db" 'pragma integrity_check; select count(*) from t;')" = 'ok
-200' ] || { echo "sqlite in round $i"; return 1; }
-        [ $i -lt 3 ] || rm -rf "$top/w/$((i - 2))"
-    done
-    wait $writer
-}
-start_apps() { apps "$MNT" >"$T/apps.out" 2>&1 & apps_pid=$!; }
-end_apps() { wait $apps_pid || { cat "$T/apps.out" >&2; fail "$1: the applications noticed"; }; }
-
-state() { "$OSFSCTL" status --json "$MNT" >"$T/status.json" 2>/dev/null || true; }
-# holds PYTHON: an expression over a (the array) and by (its members by last part of the name)
-holds() {
-    state
-    python3 - "$T/status.json" "$1" <<'P'
-import json, os, sys
-a = json.load(open(sys.argv[1]))["array"]
-by = {os.path.basename(m["name"]): m for m in a["members"] if m["name"]}
-sys.exit(not eval(sys.argv[2]))
-P
-}
-until_holds() {
-    local i
-    for ((i = 0; i < 300; i++)); do
-        holds "$1" && return 0
-        sleep 0.15
-    done
-    cat "$T/status.json" >&2
-    fail "$2"
-}
-made() {	# made COUNT MKFS-OPTION...
-    members "$1"
-    shift
-    rm -f "${IMGS[@]}"
-    "$MKFS" -q -j -J size=4 --size=48M "$@" "${IMGS[@]}" || fail "mkfs.osfs $*"
-}
-cat >"$T/told" <<E
-#!/bin/sh
-echo "\$*" >>"$T/events"
-E
-chmod +x "$T/told"
-told() { grep -qE "$1" "$T/events" || { cat "$T/events" >&2; fail "no event $1"; }; }
+. "$(dirname "$0")/life/lib.sh"
 
 # ---- disks that go while the applications work, and the spare that takes over ----------------------
 
-# Scrub finds nothing.
-agree() {
-    "$OSFSCTL" scrub check "$MNT" >/dev/null || fail "$1: scrub check"
-    "$OSFSCTL" wait "$MNT" || fail "$1: degraded"
-    holds 'a["scrub"]["last"] == "check" and a["scrub"]["mismatch_sectors"] == 0' ||
-        { cat "$T/status.json" >&2; fail "$1: members do not agree"; }
-}
 # whole WHAT IMAGE...: everything verifies, now and after an assembly from what is left
 whole() {
     local what=$1
@@ -100,7 +27,7 @@ whole() {
 made 4 --level=1 --spare-devices=1
 mount_osfs -o on-event="$T/told" "${IMGS[@]}"
 start_apps
-sleep 0.7
+sleep 0.5
 "$OSFSCTL" disk kill "$MNT" 1 >/dev/null
 until_holds 'by["disk1"]["state"] == "faulty" and by["disk3"]["slot"] == 1' "RAID 1: the spare does not take over"
 whole "RAID 1, a disk that fails every request" "$T/disk0" "$T/disk2" "$T/disk3"
@@ -111,7 +38,7 @@ told "^SpareActive $MNT $T/disk3\$"
 made 5 --level=5 --chunk=64 --spare-devices=1
 mount_osfs "${IMGS[@]}"
 start_apps
-sleep 0.7
+sleep 0.5
 truncate -s 1M "$T/disk2"
 until_holds 'by["disk2"]["state"] == "faulty"' "RAID 5: nobody notices that an image was cut off"
 whole "RAID 5, an image that was cut off" "$T/disk0" "$T/disk1" "$T/disk3" "$T/disk4"
@@ -220,112 +147,4 @@ rc=0
 "$OSFS" scan "${IMGS[@]}" >"$T/out" || rc=$?
 [ $rc = 2 ] && grep -q 'too few members' "$T/out" || { cat "$T/out" >&2; fail "scan of a failed array: exit status $rc"; }
 note "more disks gone than the level can do without: ok"
-
-# ---- the daemon dies -------------------------------------------------------------------------------
-
-# The daemon is killed; what it had mounted is dead.
-kill_daemon() {
-    local p
-    p=$(cat "$T/osfs.pid")
-    kill -9 "$p"
-    while kill -0 "$p" 2>/dev/null; do sleep 0.02; done
-    fusermount3 -u "$MNT" 2>/dev/null || umount -l "$MNT"
-    rm -f "$T/osfs.pid"
-}
-# Records that were synced are counted outside; all of those must be there afterwards.
-start_recorder() {
-    local i n
-    rm -f "$T/synced"
-    python3 - "$MNT/records" "$T/synced" <<'P' 2>/dev/null &
-import hashlib, os, sys
-f = open(sys.argv[1], "wb", buffering=0)
-n = open(sys.argv[2], "wb", buffering=0)
-i = 0
-while True:
-    body = hashlib.sha256(b"%d" % i).digest() * 128
-    f.write(body)
-    os.fsync(f.fileno())
-    i += 1
-    os.pwrite(n.fileno(), b"%d" % i, 0)
-P
-    recorder=$!
-    for ((i = 0; i < 100; i++)); do
-        n=$(cat "$T/synced" 2>/dev/null) || n=
-        [ "${n:-0}" -lt 20 ] || return 0
-        sleep 0.05
-    done
-    fail "nothing is written"
-}
-verify_records() {
-    wait $recorder 2>/dev/null || true
-    python3 - "$MNT/records" "$T/synced" <<'P' || fail "$1: what was synced is not there"
-import hashlib, sys
-data, n = open(sys.argv[1], "rb").read(), int(open(sys.argv[2]).read())
-for i in range(n):
-    if data[i * 4096:(i + 1) * 4096] != hashlib.sha256(b"%d" % i).digest() * 128:
-        sys.exit("record %d of %d" % (i, n))
-P
-}
-
-# in the middle of a rebuild: it goes on where it was
-made 5 --level=5 --chunk=64 --spare-devices=1
-mount_osfs "${IMGS[@]}"
-head -c 20000000 /dev/urandom >"$MNT/data" && sync "$MNT/data"
-sha256sum <"$MNT/data" >"$T/sum"
-"$OSFSCTL" rebuild "$MNT" 500 8000 >/dev/null
-"$OSFSCTL" disk fail "$MNT" 2 >/dev/null
-until_holds 'a["state"].startswith("clean") and by["disk4"].get("recovered_bytes", 0) > 16 << 20' "the rebuild does not get on"
-kill_daemon
-offset=$(mdadm --examine "$T/disk4" | sed -n 's/.*Recovery Offset : \([0-9]*\) sectors/\1/p')
-[ "${offset:-0}" -gt 8192 ] || { mdadm --examine "$T/disk4" >&2; fail "no checkpoint of the rebuild in md's field"; }
-examine_members "$T/disk0" "$T/disk1" "$T/disk3" "$T/disk4"
-mount_osfs -o degraded "$T/disk0" "$T/disk1" "$T/disk3" "$T/disk4"
-holds "'recovering' not in a['state'] or a['action']['done_bytes'] >= $offset * 512" || { cat "$T/status.json" >&2; fail "the rebuild began anew"; }
-"$OSFSCTL" wait "$MNT" || fail "degraded after the rebuild went on"
-sha256sum <"$MNT/data" | diff "$T/sum" - || fail "other contents after the rebuild"
-agree "a rebuild that was interrupted"
-umount_osfs
-fsck_volume "$T/disk0" "$T/disk1" "$T/disk3" "$T/disk4"
-note "killed in the middle of a rebuild: ok"
-
-# in the middle of degraded writes, with mirrors: all that was synced is there
-made 4 --level=10 --chunk=64
-mount_osfs "${IMGS[@]}"
-"$OSFSCTL" disk fail "$MNT" 1 >/dev/null
-start_recorder
-kill_daemon
-mount_osfs -o degraded "$T/disk0" "$T/disk1" "$T/disk2" "$T/disk3"
-holds 'by["disk1"]["state"] == "faulty"' || fail "a disk that was behind is believed"
-verify_records "RAID 10, degraded"
-"$OSFSCTL" disk return "$MNT" disk1 >/dev/null || fail "disk return after a crash"
-"$OSFSCTL" wait "$MNT" || fail "degraded after a disk came back"
-agree "a disk that came back after a crash"
-verify_records "RAID 10, whole again"
-umount_osfs
-fsck_volume "${IMGS[@]}"
-note "killed in the middle of degraded writes to mirrors: ok"
-
-# with parity, what the missing disk had is uncertain: no writing without --force
-made 4 --level=5 --chunk=64
-left=("$T/disk0" "$T/disk2" "$T/disk3")
-mount_osfs "${IMGS[@]}"
-"$OSFSCTL" disk fail "$MNT" 1 >/dev/null
-start_recorder
-kill_daemon
-wait $recorder 2>/dev/null || true
-rc=0
-"$OSFS" -o degraded "${left[@]}" "$MNT" 2>"$T/out" </dev/null || rc=$?
-[ $rc = 32 ] && grep -q 'not stopped cleanly and is degraded' "$T/out" ||
-    fail "dirty and degraded: exit status $rc, $(cat "$T/out")"
-rc=0
-"$OSFS" scan "${left[@]}" >"$T/out" || rc=$?
-[ $rc = 1 ] && grep -q -- '--force' "$T/out" || fail "scan of dirty and degraded: exit status $rc, $(cat "$T/out")"
-mount_osfs -o degraded --force "${left[@]}"
-truncate -s 48M "$T/new"
-"$OSFSCTL" disk add "$MNT" "$T/new" >/dev/null || fail "disk add"
-"$OSFSCTL" wait "$MNT" || fail "degraded after a new disk was filled"
-agree "a new disk after a crash"
-umount_osfs
-examine_members "${left[@]}" "$T/new"
-note "killed in the middle of degraded writes with parity: ok"
 note ok
