@@ -37,7 +37,7 @@ down() { name=$1; settle; [ "${name#k}" != "$name" ] || scrub "$name"; echo "$na
     dd if=/job/job.sh of=/dev/md9 bs=4k seek=100 conv=fsync 2>/dev/null
     echo "$name sum $(total)"; mdadm --stop /dev/md9 >/dev/null 2>&1; }
 new() { name=$1; shift; mdadm --create /dev/md9 --run --assume-clean "$@" >/tmp/err 2>&1 || { echo "$name: mdadm --create: $(cat /tmp/err)"; return 1; }
-    seq 1000000 | head -c 5000000 | dd of=/dev/md9 bs=64k conv=fsync 2>/dev/null; }
+    seq 300000 | head -c 1500000 | dd of=/dev/md9 bs=64k conv=fsync 2>/dev/null; }
 J
 
 # ---- what osfs leaves -------------------------------------------------------------------
