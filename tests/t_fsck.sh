@@ -2,7 +2,7 @@
 # fsck.osfs: agrees with e2fsck on what is clean; repairs each kind of damage of tests/fsck; a
 # second run and e2fsck find nothing then, and undamaged files are unchanged.
 . "$(dirname "$0")/lib.sh"
-requires e2fsck mke2fs debugfs dumpe2fs python3
+requires e2fsck e2undo mke2fs debugfs dumpe2fs python3 script
 FSCK=$build/fsck.osfs
 small=${OSFS_SMALL:-}
 
@@ -72,6 +72,71 @@ echo xa >"$t/xa"
 echo xs >"$t/xs"
 setfattr -n user.long -v "$(printf 'y%.0s' {1..300})" "$t/xa" &&
     setfattr -n user.short -v b "$t/xs" || skip "no extended attributes on $T"
+# undo: e2undo brings the damaged image back, byte for byte; also what the replay of a journal wrote
+fsck_rc() {	# fsck_rc WANT ARGUMENT...: exit status
+    local want=$1 rc=0
+    shift
+    "$FSCK" "$@" >"$T/out" 2>&1 </dev/null || rc=$?
+    [ $rc = "$want" ] || { cat "$T/out" >&2; fail "fsck.osfs $*: exit $rc, not $want"; }
+}
+damage() { python3 "$here/fsck/damage.py" "$@" || fail "damage.py $*"; }
+undone() {	# undone: W/img as it is, repaired with an undo file and brought back
+    local sum
+    sum=$(sha256sum <"$W/img")
+    rm -f "$W/undo"
+    "$FSCK" -fy -z "$W/undo" "$W/img" >"$T/out" 2>&1
+    [ $? -le 1 ] || { cat "$T/out" >&2; fail "-fy -z"; }
+    [ "$sum" != "$(sha256sum <"$W/img")" ] || fail "-fy -z has changed nothing"
+    e2undo "$W/undo" "$W/img" >"$T/out" 2>&1 || { cat "$T/out" >&2; fail "e2undo"; }
+    [ "$sum" = "$(sha256sum <"$W/img")" ] || fail "e2undo does not bring the image back"
+}
+set +e
+"$MKFS" -q -b 1024 -N 512 -O has_journal --size=16M -d "$t" "$W/img" || fail "mkfs.osfs -O has_journal"
+cp "$W/img" "$W/clean"
+damage "$W/img" 'bytes ind:/d1/big:1 0 random1024' 'bytes block:/d1:0 0 zero1024'
+undone
+cp "$W/clean" "$W/img"
+python3 "$here/fsck/damage.py" "$W/img" 'inode /f0 links 7'
+blk=$(debugfs -R 'bmap /f5 0' "$W/img" 2>/dev/null)
+head -c 1024 /dev/urandom >"$T/new"
+printf 'jo\njw -b %s %s\njc\n' "$blk" "$T/new" | debugfs -w "$W/img" >/dev/null 2>&1
+dumpe2fs -h "$W/img" 2>/dev/null | grep -q needs_recovery || fail "no journal to be replayed was made"
+sum=$(sha256sum <"$W/img")
+fsck_rc 4 -fn "$W/img"
+grep -q 'not replayed' "$T/out" || fail "-n does not speak of the journal"
+[ "$sum" = "$(sha256sum <"$W/img")" ] || fail "-n has replayed the journal"
+undone
+fsck_rc 0 -p "$W/img"			# replayed, and marked clean
+debugfs -R 'cat /f5' "$W/img" 2>/dev/null | cmp -s - <(head -c "$(stat -c %s "$t/f5")" "$T/new") || fail "not replayed"
+fsck_rc 1 -pf "$W/img"			# link counts are preen's
+fsck_rc 0 -pf "$W/img"
+
+# exit status, letters, questions
+fsck_rc 16 -p -y "$W/img"
+fsck_rc 16
+fsck_rc 16 -c "$W/img"
+fsck_rc 8 -f "$W/img"			# no terminal to ask on
+fsck_rc 8 -n "$T/nothing"
+damage "$W/img" 'entry /d1 hard inode 2'
+fsck_rc 4 -pf "$W/img"			# not preen's to decide
+grep -q 'UNEXPECTED INCONSISTENCY' "$T/out" || fail "-p gives up in silence"
+fsck_rc 4 -n "$W/img"			# it was not left marked clean
+fsck_rc 1 -y "$W/img"
+damage "$W/img" 'super magic 0'
+fsck_rc 1 -y -b 8193 -B 1024 "$W/img"
+fsck_rc 0 -fn "$W/img"
+head -c 8388608 /dev/zero >"$W/img"
+fsck_rc 8 -fn "$W/img"
+printf 'n\n' | script -qec "'$FSCK' -f '$W/clean'" /dev/null >/dev/null 2>&1
+[ $? = 0 ] || fail "a clean filesystem on a terminal"
+cp "$W/clean" "$W/img"
+damage "$W/img" 'inode /f0 links 7'
+sum=$(sha256sum <"$W/img")
+printf 'a\n' | script -qec "'$FSCK' -f '$W/img'" /dev/null >"$T/out" 2>&1
+[ $? = 1 ] || { cat "$T/out" >&2; fail "answering yes to all"; }
+fsck_rc 0 -fn "$W/img"
+set -e
+
 drive() {
     python3 "$here/fsck/drive.py" --fsck "$FSCK" --mkfs "$MKFS" --work "$W" --tree "$t" "$@" >"$T/drive" 2>&1 ||
         { tail -60 "$T/drive" >&2; fail "drive.py $*"; }

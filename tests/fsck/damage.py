@@ -62,6 +62,8 @@ class Image:
         return bytearray(self.f.read(n))
 
     def put(self, off, data):
+        if off + len(data) > self.f.seek(0, 2):
+            raise ValueError("behind the end of the image")
         self.f.seek(off)
         self.f.write(data)
         self.f.flush()
@@ -412,8 +414,9 @@ class Damage:
         for g in range(2):
             spots += [self.i.group(g, k) * self.i.bs for k in ("block_bitmap", "inode_bitmap", "inode_table")]
         for ino in range(2, min(self.i.nr_inodes, 120)):
-            mode = struct.unpack_from("<H", self.i.inode(ino), 0)[0]
-            if mode & 0xF000 in (0x4000, 0x8000):
+            raw = self.i.inode(ino)
+            mode = struct.unpack_from("<H", raw, 0)[0]
+            if mode & 0xF000 in (0x4000, 0x8000) and not raw[35] & 0x10:
                 data, maps = self.i.pointers(ino)
                 spots += [b * self.i.bs for level in maps for b in level]
                 if mode & 0xF000 == 0x4000:

@@ -22,9 +22,9 @@ import damage  # noqa: E402
 HERE = os.path.dirname(os.path.abspath(__file__))
 TIMEOUT = 60
 IMAGES = {
-    "base": "{mkfs} -q -b 1024 -N 512 --size=16M -d {tree} {img}",
-    "nocsum": "{mkfs} -q -b 1024 -N 512 -O ^metadata_csum --size=16M -d {tree} {img}",
-    "inline": "{mkfs} -q -b 1024 -N 512 -O inline_data --size=16M -d {tree} {img}",
+    "base": "{mkfs} -q -b 1024 -N 512 -O ^has_journal --size=16M -d {tree} {img}",
+    "nocsum": "{mkfs} -q -b 1024 -N 512 -O ^has_journal,^metadata_csum --size=16M -d {tree} {img}",
+    "inline": "{mkfs} -q -b 1024 -N 512 -O ^has_journal,inline_data --size=16M -d {tree} {img}",
     "journal": "{mkfs} -q -b 1024 -N 512 -O has_journal --size=16M -d {tree} {img}",
     "ext4": "mke2fs -q -F -t ext4 -b 1024 -N 512 -E no_copy_xattrs -d {tree} {img} 16M",
 }

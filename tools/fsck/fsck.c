@@ -150,6 +150,13 @@ static int finish(struct fsck *f)
 			store_err = store(f, !err && !stopped);
 		f->err = err;
 	}
+	if (f->is_clean && f->sb_dirty && f->opts.mode != FSCK_NO) {
+		store_err = fsck_io_flush(f);
+		if (!store_err)
+			store_err = fsck_super_store_flags(f);
+		if (!store_err)
+			store_err = blk_flush(f->dev);
+	}
 	if (fsck_undo_close(f) && !store_err)
 		store_err = -EIO;
 	if (stopped)

@@ -339,7 +339,8 @@ static void salvage(struct look *l, const struct dir_chain *c, uint32_t off, str
 		nr++;
 	}
 	dirty(l);
-	fsck_fate(l->f, "directory %" PRIu32 ", block %" PRIu32 ": %u entries found behind the damage", dir_ino(l), l->chain, nr);
+	fsck_fate(l->f, "directory %" PRIu32 ", block %" PRIu32 ": %u entries found behind the damage", dir_ino(l),
+		  l->chain, nr);
 }
 
 /* Chains and blocks --------------------------------------------------------------------------------------- */

@@ -75,6 +75,8 @@ static int score_of(struct dups *d, const struct visit *v, pblk_t pblk, lblk_t l
 	const uint32_t seed = inode_seed(f, d->ino, d->raw);
 	int score = (pblk - f->first_data_block) / f->blocks_per_group == (d->ino - 1) / f->inodes_per_group ? SCORE_GROUP : 0;
 
+	if (fsck_is_system_ino(f, d->ino))
+		score += SCORE_SYSTEM;
 	if (v->level == 0 && lblk == 0)
 		score += score_of_row(d, pblk);
 	if (d->last.nr && d->last.lblk + 1 == lblk)

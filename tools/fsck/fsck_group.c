@@ -96,9 +96,17 @@ static void forget_flags(struct fsck *f, uint32_t g)
 	GROUP_SET(f, g, bg_itable_unused, 16, 0);
 }
 
-/* The first group always has inodes in use. */
+/* The first group always has inodes in use; without checksums of descriptors there are no flags. */
 static int flags_check(struct fsck *f, uint32_t g)
 {
+	const struct ext_disk_group *d = group_desc(f, g);
+	const uint16_t uninit = EXT_BG_INODE_UNINIT | EXT_BG_BLOCK_UNINIT;
+
+	if (!has_group_csum(f) && ((le16_get(d->bg_flags) & uninit) || GROUP_FIELD(f, g, bg_itable_unused, 16)) &&
+	    fsck_fix(&f->main, P0_GD_FLAGS, .group = g)) {
+		group_set_flags(f, g, (uint16_t)(le16_get(d->bg_flags) & ~uninit));
+		GROUP_SET(f, g, bg_itable_unused, 16, 0);
+	}
 	if (g > 0 || group_nr_used_inodes(f, g) >= f->first_ino - 1)
 		return 0;
 	fsck_fix(&f->main, P0_GD_FLAGS, .group = g);

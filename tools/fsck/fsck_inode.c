@@ -307,8 +307,8 @@ static bool symlink_ok(struct look *l)
 
 		return p.value && size <= EXT_INLINE_BYTES + (uint64_t)p.len;
 	}
-	if (!inode_has_map(f, l->raw))
-		return size < EXT_INLINE_BYTES && strnlen((const char *)l->raw->i_block, EXT_INLINE_BYTES) == size;
+	if (size < EXT_INLINE_BYTES)
+		return !inode_has_map(f, l->raw) && strnlen((const char *)l->raw->i_block, EXT_INLINE_BYTES) == size;
 	if (size >= f->block_bytes || l->s->claims.nr != 1 || l->s->claims.v[0].nr != 1 || l->end != 1)
 		return false;
 	block = malloc(f->block_bytes);
@@ -443,7 +443,8 @@ static bool looks_like_extents(const struct ext_disk_inode *raw)
 }
 
 /* Flags of features that fsck refuses to look at when they are on. */
-enum { FOREIGN_FLAGS = EXT_FL_ENCRYPT | EXT_FL_VERITY | EXT_FL_EA_INODE | EXT_FL_CASEFOLD | 0x200 /* compressed */ };
+enum { FOREIGN_FLAGS = EXT_FL_ENCRYPT | EXT_FL_VERITY | EXT_FL_EA_INODE | EXT_FL_CASEFOLD | 0x200 /* compressed */,
+       IMAGIC_FLAG = 0x2000 };
 
 static void look_at_flags(struct look *l)
 {
@@ -452,6 +453,8 @@ static void look_at_flags(struct look *l)
 
 	if (flags & FOREIGN_FLAGS)
 		drop_flag(l, P1_FLAG_FEATURE, flags & FOREIGN_FLAGS);
+	if ((flags & IMAGIC_FLAG) && !has_compat(l->f, EXT_COMPAT_IMAGIC_INODES))
+		drop_flag(l, P1_FLAG_FEATURE, IMAGIC_FLAG);
 	if ((flags & EXT_FL_EXTENTS) && (!has_incompat(l->f, EXT_INCOMPAT_EXTENTS) || (flags & EXT_FL_INLINE_DATA)))
 		drop_flag(l, P1_FLAG_FEATURE, EXT_FL_EXTENTS);
 	else if (maps && has_incompat(l->f, EXT_INCOMPAT_EXTENTS) && !(flags & (EXT_FL_EXTENTS | EXT_FL_INLINE_DATA)) &&
@@ -615,7 +618,7 @@ static void look_at_used(struct look *l)
 {
 	const bool is_inline = le32_get(l->raw->i_flags) & EXT_FL_INLINE_DATA;
 
-	if (l->csum_bad && is_garbage(l) && fsck_fix(l->w, P1_GARBAGE, .ino = l->ino)) {
+	if (l->csum_bad && !fsck_is_system_ino(l->f, l->ino) && is_garbage(l) && fsck_fix(l->w, P1_GARBAGE, .ino = l->ino)) {
 		clear(l);
 		return;
 	}
@@ -672,6 +675,14 @@ static void look_at_free(struct look *l)
 	}
 }
 
+/* Nothing in it that would mean something; times may be there. */
+static bool is_blank(const struct ext_disk_inode *raw)
+{
+	return !raw->i_mode.raw && !raw->i_size_lo.raw && !raw->i_size_hi.raw && !raw->i_links_count.raw &&
+	       !raw->i_blocks_lo.raw && !raw->i_blocks_hi.raw && !raw->i_flags.raw && !raw->i_file_acl_lo.raw &&
+	       !raw->i_file_acl_hi.raw && is_all_zero(raw->i_block, sizeof(raw->i_block));
+}
+
 /* Numbers below first_ino that the format keeps for itself. True: dealt with. */
 static bool look_at_reserved(struct look *l)
 {
@@ -692,7 +703,7 @@ static bool look_at_reserved(struct look *l)
 	}
 	if (l->ino == EXT_RESIZE_INO && has_compat(l->f, EXT_COMPAT_RESIZE_INODE))
 		return true;		/* fsck_resize.c */
-	if (!l->mode && !raw->i_links_count.raw && !le32_get(raw->i_blocks_lo))
+	if (is_blank(raw))
 		return true;
 	if (fsck_fix(l->w, P1_RESERVED_IN_USE, .ino = l->ino, .num = l->mode)) {
 		memset(raw, 0, l->f->inode_bytes);

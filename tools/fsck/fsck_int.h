@@ -236,11 +236,15 @@ MUST_CHECK int fsck_undo_save(struct fsck *f, uint64_t off_bytes, size_t len_byt
 /* What was saved is durable. */
 MUST_CHECK int fsck_undo_sync(struct fsck *f);
 MUST_CHECK int fsck_undo_close(struct fsck *f);
+/* The volume as a device whose writes are saved first; blk_close() it before the volume. */
+MUST_CHECK int fsck_undo_dev(struct fsck *f, struct blk_dev **out);
 
 /* fsck_super.c, fsck_group.c, fsck_resize.c ------------------------------------------------- */
 MUST_CHECK int fsck_super_load(struct fsck *f);
 void fsck_super_checks(struct fsck *f);		/* fields that only count or hint */
 MUST_CHECK int fsck_super_store(struct fsck *f, bool clean);
+/* As it is in memory: of a filesystem that needs no check. */
+MUST_CHECK int fsck_super_store_flags(struct fsck *f);
 /* Is it marked clean, so that there is nothing to do? With the reason when not. */
 bool fsck_super_is_clean(struct fsck *f, const char **why);
 void fsck_super_geometry(struct fsck *f);
@@ -262,9 +266,18 @@ static inline struct ext_disk_group *group_desc(const struct fsck *f, uint32_t g
 			group_desc(f, g)->field##_hi = le##bits##_of((uint##bits##_t)((uint64_t)(value) >> bits)); \
 		(f)->gd_dirty = true;								\
 	} while (0)
-static inline pblk_t group_block_bitmap(const struct fsck *f, uint32_t g) { return GROUP_FIELD(f, g, bg_block_bitmap, 32); }
-static inline pblk_t group_inode_bitmap(const struct fsck *f, uint32_t g) { return GROUP_FIELD(f, g, bg_inode_bitmap, 32); }
-static inline pblk_t group_inode_table(const struct fsck *f, uint32_t g) { return GROUP_FIELD(f, g, bg_inode_table, 32); }
+static inline pblk_t group_block_bitmap(const struct fsck *f, uint32_t g)
+{
+	return GROUP_FIELD(f, g, bg_block_bitmap, 32);
+}
+static inline pblk_t group_inode_bitmap(const struct fsck *f, uint32_t g)
+{
+	return GROUP_FIELD(f, g, bg_inode_bitmap, 32);
+}
+static inline pblk_t group_inode_table(const struct fsck *f, uint32_t g)
+{
+	return GROUP_FIELD(f, g, bg_inode_table, 32);
+}
 static inline uint16_t group_flags(const struct fsck *f, uint32_t g)
 {
 	return has_group_csum(f) ? le16_get(group_desc(f, g)->bg_flags) : 0;

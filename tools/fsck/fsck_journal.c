@@ -21,6 +21,7 @@ struct journal {
 	lblk_t end;		/* blocks without a gap from 0 */
 	bool gap;
 	struct alloc *alloc;
+	struct blk_dev *undo_dev;	/* with an undo file: what is written goes through it */
 	struct cache *cache;
 };
 
@@ -39,6 +40,32 @@ static enum walk_act run_ptr(struct walk *wk, struct visit *v)
 	return WALK_KEEP;
 }
 
+static int by_pblk(const void *a, const void *b)
+{
+	const struct jbd2_run *x = a, *y = b;
+
+	return x->pblk < y->pblk ? -1 : x->pblk > y->pblk;
+}
+
+static int by_lblk(const void *a, const void *b)
+{
+	const struct jbd2_run *x = a, *y = b;
+
+	return x->lblk < y->lblk ? -1 : x->lblk > y->lblk;
+}
+
+/* Does it have a block twice? */
+static bool runs_overlap(struct journal *j)
+{
+	bool overlap = false;
+
+	qsort(j->runs.v, j->runs.nr, sizeof(*j->runs.v), by_pblk);
+	for (size_t i = 1; i < j->runs.nr; i++)
+		overlap |= j->runs.v[i].pblk < j->runs.v[i - 1].pblk + j->runs.v[i - 1].nr;
+	qsort(j->runs.v, j->runs.nr, sizeof(*j->runs.v), by_lblk);
+	return overlap;
+}
+
 static bool inode_ok(struct journal *j)
 {
 	struct walk wk = { .w = &j->f->main, .ino = j->ino, .raw = j->raw, .ptr = run_ptr, .arg = j };
@@ -50,7 +77,7 @@ static bool inode_ok(struct journal *j)
 	if (!S_ISREG(le16_get(j->raw->i_mode)) || !le16_get(j->raw->i_links_count) || nr < JNL_MIN_BLOCKS)
 		return false;
 	fsck_walk(&wk);
-	return !wk.failed && !j->gap && j->end >= nr;
+	return !wk.failed && !j->gap && j->end >= nr && !runs_overlap(j);
 }
 
 static void inode_from_super(struct journal *j)
@@ -121,10 +148,14 @@ static void remove_journal(struct journal *j)
 
 /* The log --------------------------------------------------------------------------------------- */
 
+static struct blk_dev *dev_of(const struct journal *j)
+{
+	return j->undo_dev ? j->undo_dev : j->f->dev;
+}
+
 static struct jbd2_opts opts_of(struct journal *j)
 {
-	return (struct jbd2_opts){ .cache = j->cache, .dev = j->f->dev, .alloc = j->alloc, .runs = j->runs.v,
-				   .nr_runs = j->runs.nr, .nr_pblks = j->f->nr_blocks, .read_only = j->f->opts.mode == FSCK_NO,
+	return (struct jbd2_opts){ .cache = j->cache, .dev = dev_of(j), .alloc = j->alloc, .runs = j->runs.v, .nr_runs = j->runs.nr, .nr_pblks = j->f->nr_blocks, .read_only = j->f->opts.mode == FSCK_NO,
 				   .checksum = has_csum(j->f) };
 }
 
@@ -232,9 +263,11 @@ static int open_cache(struct journal *j)
 {
 	int err = alloc_new(&(struct alloc_opts){ 0 }, &j->alloc);
 
+	if (!err && j->f->undo)
+		err = fsck_undo_dev(j->f, &j->undo_dev);
 	if (!err)
-		err = cache_new(&(struct cache_opts){ .alloc = j->alloc, .dev = j->f->dev, .block_bytes = j->f->block_bytes,
-						      .size_bytes = CACHE_BYTES }, &j->cache);
+		err = cache_new(&(struct cache_opts){ .alloc = j->alloc, .dev = dev_of(j),
+						      .block_bytes = j->f->block_bytes, .size_bytes = CACHE_BYTES }, &j->cache);
 	return err;
 }
 
@@ -288,6 +321,8 @@ void fsck_journal_check(struct fsck *f)
 	}
 	if (j.cache)
 		cache_free(j.cache);
+	if (j.undo_dev)
+		blk_close(j.undo_dev);
 	if (j.alloc)
 		alloc_free(j.alloc);
 	array_free(&j.runs);

@@ -21,7 +21,7 @@ PROBLEM(P0_GD_FLAGS, 0, "Group descriptor %g says that inodes were never used wh
 PROBLEM(P0_GD_BAD, 0, "Group descriptor %g is damaged (%s is %n).", "Use the copies")
 PROBLEM(P0_GD_OVERLAP, 0, "Group %g: %s at block %b lies over other metadata.", "Relocate")
 PROBLEM(P0_GD_MOVE, 0, "Group %g: %s is at block %b, where it cannot be.", "Relocate")
-PROBLEM(P0_JOURNAL_RECOVER, PREEN, "Journal holds transactions that are not in place yet.", "Replay")
+PROBLEM(P0_JOURNAL_RECOVER, PREEN | NOTE, "Journal holds transactions that are not in place yet.", NULL)
 PROBLEM(P0_JOURNAL_SKIPPED, NOTE, "Journal is not replayed, as nothing is to be written.", NULL)
 PROBLEM(P0_JOURNAL_INODE, 0, "Journal inode %i is damaged.", "Use its copy in the superblock")
 PROBLEM(P0_JOURNAL_GONE, LOSS, "Journal inode %i cannot be used.", "Remove the journal")

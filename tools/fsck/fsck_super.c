@@ -27,6 +27,11 @@ static void refuse(const struct fsck *f, char set, uint32_t bits)
 				  fs_feature_name(set, bit) ? fs_feature_name(set, bit) : "unknown", bit);
 }
 
+static bool features_known(const struct ext_disk_super *sb)
+{
+	return !(le32_get(sb->s_feature_incompat) & no_incompat) && !(le32_get(sb->s_feature_ro_compat) & no_ro_compat);
+}
+
 static int features_check(struct fsck *f, const struct ext_disk_super *sb)
 {
 	const uint32_t i = le32_get(sb->s_feature_incompat) & no_incompat;
@@ -175,6 +180,16 @@ static int super_rescue(struct fsck *f, const char *why, int fault)
 	return 0;
 }
 
+/* A feature that is not known may be a bit that has flipped: the copy has not got it then. */
+static bool feature_flipped(struct fsck *f)
+{
+	struct ext_disk_super copy;
+	uint64_t block;
+
+	return !features_known(&f->sb) && copy_find(f, &copy, &block) && features_known(&copy) &&
+	       !memcmp(copy.s_uuid, f->sb.s_uuid, sizeof(copy.s_uuid));
+}
+
 static int named_super(struct fsck *f)
 {
 	uint64_t block;
@@ -227,6 +242,10 @@ int fsck_super_load(struct fsck *f)
 		err = super_read(f, EXT_SUPER_OFF_BYTES, &f->sb);
 		if (!err)
 			err = super_judge(f, &f->sb, why);
+		if (!err && feature_flipped(f)) {
+			snprintf(why, sizeof(why), "an unknown feature");
+			err = -EUCLEAN;
+		}
 		if (err == -EOPNOTSUPP || err == -EINVAL || err == -EUCLEAN || err == -EIO)
 			err = super_rescue(f, why, err);
 	}
@@ -265,8 +284,6 @@ bool fsck_super_is_clean(struct fsck *f, const char **why)
 		*why = "contains a file system with errors";
 	else if (!(state & EXT_STATE_VALID))
 		*why = "was not cleanly unmounted";
-	else if (f->sb_dirty)
-		*why = "has a superblock that is to be written";
 	else if (max != 0 && max != 0xffff && le16_get(sb->s_mnt_count) >= max)
 		*why = "has been mounted often without being checked";
 	else if (interval && f->now >= le32_get(sb->s_lastcheck) && f->now - le32_get(sb->s_lastcheck) >= interval)
@@ -317,6 +334,15 @@ static bool copies_differ(struct fsck *f)
 		}
 	}
 	return false;
+}
+
+int fsck_super_store_flags(struct fsck *f)
+{
+	struct ext_disk_super *sb = &f->sb;
+
+	if (has_csum(f))
+		sb->s_checksum = le32_of(ext_super_csum(sb));
+	return fsck_bytes_write(f, EXT_SUPER_OFF_BYTES, sb, sizeof(*sb));
 }
 
 int fsck_super_store(struct fsck *f, bool clean)

@@ -2,8 +2,11 @@
  * fsck_undo.c: before-images in the format of e2undo(8), which takes the file to bring the
  * filesystem back to what it was.
  *
- * A header, the superblock as it was, then for each bunch of keys one block of keys and the
- * before-images that these name. U1: the header counts a key only once its image is durable.
+ * A header, a superblock, then for each bunch of keys one block of keys and the before-images that
+ * these name. The superblock is the one that the run leaves: e2undo compares it with what it
+ * finds, so after a run that was cut short it wants to be forced (-f).
+ *
+ *   U1  The header counts a key only once its image is durable.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -24,7 +27,7 @@ enum {
 
 struct undo_header {
 	char magic[8];		/* "E2UNDO02" */
-	le64 num_keys, super_offset, key_offset;
+	le64 num_keys, super_offset, key_offset;	/* offsets in blocks of the file */
 	le32 block_size, fs_block_size, sb_crc, state, f_compat, f_incompat, f_rocompat, pad32;
 	le64 fs_offset;
 	uint8_t padding[436];
@@ -66,6 +69,19 @@ static int put(struct fsck_undo *u, uint64_t at, const void *buf, size_t len)
 	return err;
 }
 
+/* With the magic number turned round, so that nobody takes the file for a filesystem. */
+static int put_super(struct fsck *f, struct fsck_undo *u)
+{
+	struct ext_disk_super sb;
+	const int err = blk_read(f->dev, EXT_SUPER_OFF_BYTES >> SECT_SHIFT, &sb, sizeof(sb));
+
+	if (err)
+		return err;
+	u->header.sb_crc = le32_of(crc32c(~0u, &sb, sizeof(sb)));
+	sb.s_magic = le16_of((uint16_t)~le16_get(sb.s_magic));
+	return put(u, SUPER_AT, &sb, sizeof(sb));
+}
+
 static int put_header(struct fsck_undo *u)
 {
 	u->header.header_crc = le32_of(crc32c(~0u, &u->header, offsetof(struct undo_header, header_crc)));
@@ -83,7 +99,6 @@ static int put_keys(struct fsck_undo *u)
 int fsck_undo_open(struct fsck *f, const char *path)
 {
 	struct fsck_undo *u = calloc(1, sizeof(*u));
-	uint8_t super[EXT_SUPER_BYTES];
 	int err;
 
 	if (!u)
@@ -100,13 +115,11 @@ int fsck_undo_open(struct fsck *f, const char *path)
 	u->keys_at = FIRST_KEYS_AT;
 	u->end_at = FIRST_KEYS_AT + 1;
 	u->header = (struct undo_header){
-		.magic = "E2UNDO0", .super_offset = le64_of(SUPER_AT * UNDO_BLOCK_BYTES),
-		.key_offset = le64_of(FIRST_KEYS_AT * UNDO_BLOCK_BYTES), .block_size = le32_of(UNDO_BLOCK_BYTES),
+		.magic = "E2UNDO0", .super_offset = le64_of(SUPER_AT), .key_offset = le64_of(FIRST_KEYS_AT),
+		.block_size = le32_of(UNDO_BLOCK_BYTES),
 		.fs_block_size = le32_of(f->block_bytes) };
 	u->header.magic[7] = '2';
-	err = blk_read(f->dev, EXT_SUPER_OFF_BYTES >> SECT_SHIFT, super, sizeof(super));
-	if (!err)
-		err = put(u, SUPER_AT, super, sizeof(super));
+	err = put_super(f, u);
 	return err ? err : put_header(u);
 }
 
@@ -172,23 +185,19 @@ int fsck_undo_sync(struct fsck *f)
 	return err;
 }
 
-/* The superblock that e2undo compares with: as the run leaves it. */
 int fsck_undo_close(struct fsck *f)
 {
 	struct fsck_undo *u = f->undo;
-	uint8_t super[EXT_SUPER_BYTES];
 	int err;
 
 	if (!u)
 		return 0;
 	err = fsck_undo_sync(f);
 	if (!err)
-		err = blk_read(f->dev, EXT_SUPER_OFF_BYTES >> SECT_SHIFT, super, sizeof(super));
-	if (!err) {
-		u->header.sb_crc = le32_of(crc32c(~0u, super, sizeof(super)));
-		u->header.state = le32_of(UNDO_FINISHED);
+		err = put_super(f, u);
+	u->header.state = le32_of(UNDO_FINISHED);
+	if (!err)
 		err = put_header(u);
-	}
 	if (fsync(u->fd) && !err)
 		err = -errno;
 	if (close(u->fd) && !err)
@@ -197,4 +206,62 @@ int fsck_undo_close(struct fsck *f)
 	free(u);
 	f->undo = NULL;
 	return err;
+}
+
+/* A device over the volume whose writes are saved first: for the replay of the journal --------------- */
+
+struct undo_dev {
+	struct blk_dev dev;
+	struct fsck *f;
+};
+
+static int save_before(struct fsck *f, const struct blk_io *io)
+{
+	uint64_t nr = io->nr_sects;
+	const bool writes = io->op == BLK_WRITE || io->op == BLK_ZERO || io->op == BLK_DISCARD;
+
+	return writes && nr ? fsck_undo_save(f, io->sect << SECT_SHIFT, nr << SECT_SHIFT) : 0;
+}
+
+static void undo_run(struct blk_dev *d, struct blk_io **ios, unsigned nr)
+{
+	struct fsck *f = container_of(d, struct undo_dev, dev)->f;
+	struct blk_io *below = calloc(nr, sizeof(*below));
+	int err = below ? 0 : -ENOMEM;
+
+	for (unsigned i = 0; !err && i < nr; i++) {
+		err = save_before(f, ios[i]);
+		below[i] = *ios[i];
+		below[i].dev = f->dev;
+	}
+	if (!err)
+		err = fsck_undo_sync(f);	/* K2 */
+	if (!err)
+		blk_run(below, nr);
+	for (unsigned i = 0; i < nr; i++)
+		ios[i]->err = err ? err : below[i].err;
+	free(below);
+}
+
+static void undo_dev_close(struct blk_dev *d)
+{
+	blk_dev_fini(d);
+	free(container_of(d, struct undo_dev, dev));
+}
+
+static const struct blk_ops undo_ops = { .name = "undo", .run = undo_run, .close = undo_dev_close };
+
+int fsck_undo_dev(struct fsck *f, struct blk_dev **out)
+{
+	struct undo_dev *u = calloc(1, sizeof(*u));
+	int err = u ? blk_dev_init(&u->dev, &undo_ops, blk_name(f->dev), blk_nr_sects(f->dev), blk_is_read_only(f->dev))
+		    : -ENOMEM;
+
+	if (err) {
+		free(u);
+		return err;
+	}
+	u->f = f;
+	*out = &u->dev;
+	return 0;
 }

@@ -301,7 +301,8 @@ void fsck_view_shrink(struct fsck *f, struct dir_view *v, uint32_t nr)
 
 /* Names -------------------------------------------------------------------------------------------- */
 
-static bool chain_put(const struct fsck *f, struct dir_chain c, const char *name, unsigned len, ino_nr_t ino, unsigned ft)
+static bool chain_put(const struct fsck *f, struct dir_chain c, const char *name, unsigned len, ino_nr_t ino,
+		      unsigned ft)
 {
 	const uint32_t need = dirent_bytes(len);
 	uint32_t rec_len;

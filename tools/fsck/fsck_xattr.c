@@ -70,10 +70,24 @@ static const char *hash_fault(const struct xattr_area *a)
 	return NULL;
 }
 
+/* What src/fs lets pass, as it does no harm there. */
+static const char *entry_fault(const struct xattr_area *a)
+{
+	xattr_for_each(e, a) {
+		if (!e->e_name_len && !e->e_name_index)
+			return "an entry without a name";
+		if (!e->e_value_size.raw && le16_get(e->e_value_offs) > a->end - a->base)
+			return "an empty value outside of its area";
+	}
+	return NULL;
+}
+
 static const char *area_fault(const struct xattr_area *a)
 {
 	const char *fault = xattr_area_check(a);
 
+	if (!fault)
+		fault = entry_fault(a);
 	return fault ? fault : hash_fault(a);
 }
 
