@@ -135,6 +135,15 @@ sum=$(sha256sum <"$W/img")
 printf 'a\n' | script -qec "'$FSCK' -f '$W/img'" /dev/null >"$T/out" 2>&1
 [ $? = 1 ] || { cat "$T/out" >&2; fail "answering yes to all"; }
 fsck_rc 0 -fn "$W/img"
+
+# blocks that cannot be read: told, and what hangs on them is given up on -y only
+cp "$W/clean" "$W/img"
+bad=$(debugfs -R 'bmap /d1 0' "$W/img" 2>/dev/null)
+fsck_rc 4 -fn "fault:read,fail,sects=$((bad * 2))-$((bad * 2 + 1)):$W/img"
+grep -q "block $bad cannot be read" "$T/out" || fail "an unreadable block is not named"
+fsck_rc 1 -fy "fault:read,fail,sects=$((bad * 2))-$((bad * 2 + 1)):$W/img"
+fsck_rc 0 -fn "$W/img"
+fsck_rc 8 -fy "fault:write,fail:$W/img"
 set -e
 
 drive() {

@@ -372,6 +372,24 @@ class Damage:
         self.i.put_block(b, d)
         self.i.seal_dir_block(ino, b)
 
+    def do_swap(self, path):
+        """Two names of a hashed directory, each in the other's leaf."""
+        ino = self.i.lookup(path)
+        data, found = self.i.pointers(ino)[0], {}
+        for lblk, off, _, name in self.i.entries(ino):
+            other = found.setdefault(len(name), (lblk, off))
+            if lblk > 0 and other[0] not in (0, lblk):
+                a, b = self.i.block(data[other[0]]), self.i.block(data[lblk])
+                for at, n in ((0, 4), (7, 1 + len(name))):
+                    x, y = other[1] + at, off + at
+                    a[x:x + n], b[y:y + n] = b[y:y + n], a[x:x + n]
+                self.i.put_block(data[other[0]], a)
+                self.i.put_block(data[lblk], b)
+                self.i.seal_dir_block(ino, data[other[0]])
+                self.i.seal_dir_block(ino, data[lblk])
+                return
+        raise SystemExit("damage: no two names to swap in " + path)
+
     def do_dirblock(self, path, lblk, off, data):
         """Bytes of a directory's block."""
         ino = self.i.lookup(path)

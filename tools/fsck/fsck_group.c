@@ -14,8 +14,8 @@ static const char *desc_fault(const struct fsck *f, const struct ext_disk_group 
 			      unsigned *lost)
 {
 	const bool wide = f->desc_bytes >= EXT_DESC_BYTES_64, anywhere = has_incompat(f, EXT_INCOMPAT_FLEX_BG);
-	const pblk_t first = anywhere ? f->first_data_block : group_first(f, g);
-	const pblk_t end = anywhere ? f->nr_blocks : first + group_nr_blocks(f, g);
+	const pblk_t first = (anywhere ? f->first_data_block : group_first(f, g)) + (g == 0 || anywhere);
+	const pblk_t end = anywhere ? f->nr_blocks : group_first(f, g) + group_nr_blocks(f, g);
 	const struct {
 		const char *name;
 		le32 lo, hi;
@@ -114,6 +114,18 @@ static int flags_check(struct fsck *f, uint32_t g)
 	return 0;
 }
 
+/* The table by its contents, when that is somewhere else than the descriptor says. */
+static bool table_was_found(struct fsck *f, uint32_t g)
+{
+	const pblk_t was = group_inode_table(f, g), found = g == 0 ? fsck_search_itable(f) : 0;
+
+	if (!found || found == was || (!fsck_fix(&f->main, P0_GD_FOUND, .group = g, .num = was, .pblk = found) &&
+				       f->opts.mode != FSCK_NO))
+		return false;
+	GROUP_SET(f, g, bg_inode_table, 32, found);
+	return true;
+}
+
 static int desc_check(struct fsck *f, uint32_t g, void *block)
 {
 	const bool csum_ok = desc_csum_ok(f, group_desc(f, g), g);
@@ -150,6 +162,11 @@ static int desc_check(struct fsck *f, uint32_t g, void *block)
 	f->group_lost[g] = (uint8_t)lost;
 	if (lost) {
 		fsck_fix(&f->main, P0_GD_MOVE, .group = g, .str = fault, .pblk = value);
+		return 0;
+	}
+	if (table_was_found(f, g)) {
+		desc_fault(f, group_desc(f, g), g, &value, &lost);
+		f->group_lost[g] = (uint8_t)lost;
 		return 0;
 	}
 	log_error("%s: the inode table of group %" PRIu32 " cannot be found: %s is %" PRIu64 ", and no copy of the "
@@ -226,7 +243,7 @@ static int zone_place(struct fsck *f, uint32_t g, pblk_t first, uint32_t nr, con
 	if (f->group_lost[g] & lost)
 		return 0;
 	if (!zone_is_free(f, first, nr)) {
-		if (desc_was_copied(f, g))
+		if (desc_was_copied(f, g) || (!lost && table_was_found(f, g)))
 			return -EAGAIN;
 		if (!lost) {
 			log_error("%s: the inode table of group %" PRIu32 " at block %" PRIu64 " lies over other metadata",

@@ -7,7 +7,7 @@
  *   fsck_undo.c         before-images
  *   fsck_super.c        superblock and copies       fsck_group.c    descriptors
  *   fsck_journal.c      replay, journal inode       fsck_orphan.c   orphan list and file
- *   fsck_resize.c       the resize inode
+ *   fsck_resize.c       the resize inode             fsck_search.c   a lost inode table
  *   fsck_pass1.c        inodes, by groups on all processors
  *   fsck_inode.c        one inode                   fsck_walk.c     one block map, indirect or extents
  *   fsck_xattr.c        attributes                  fsck_dup.c      pass 1B
@@ -252,6 +252,8 @@ MUST_CHECK int fsck_groups_load(struct fsck *f);
 /* For a new round: what is in memory holds, the bits of blocks begin anew. */
 MUST_CHECK int fsck_groups_load_again(struct fsck *f);
 MUST_CHECK int fsck_groups_store(struct fsck *f);
+/* fsck_search.c: the block with the first group's inode table, by its contents; 0: not found. */
+pblk_t fsck_search_itable(struct fsck *f);
 static inline struct ext_disk_group *group_desc(const struct fsck *f, uint32_t g)
 {
 	return (struct ext_disk_group *)(f->desc + (size_t)g * f->desc_bytes);

@@ -19,6 +19,7 @@ PROBLEM(P0_SB_RESERVED, PREEN, "Superblock reserves %n blocks, more than there a
 PROBLEM(P0_GD_CSUM, 0, "Group descriptor %g has a wrong checksum.", "Fix")
 PROBLEM(P0_GD_FLAGS, 0, "Group descriptor %g says that inodes were never used which always are.", "Fix")
 PROBLEM(P0_GD_BAD, 0, "Group descriptor %g is damaged (%s is %n).", "Use the copies")
+PROBLEM(P0_GD_FOUND, 0, "Inode table of group %g is not where its descriptor says (%n), but at block %b.", "Use it")
 PROBLEM(P0_GD_OVERLAP, 0, "Group %g: %s at block %b lies over other metadata.", "Relocate")
 PROBLEM(P0_GD_MOVE, 0, "Group %g: %s is at block %b, where it cannot be.", "Relocate")
 PROBLEM(P0_JOURNAL_RECOVER, PREEN | NOTE, "Journal holds transactions that are not in place yet.", NULL)
@@ -42,7 +43,7 @@ PROBLEM(P0_RESIZE_INODE, 0, "Resize inode is damaged.", "Make it again")
 
 /* Pass 1: inodes */
 PROBLEM(P1_PASS, NOTE, "Pass 1: Checking inodes, blocks, and sizes", NULL)
-PROBLEM(P1_READ, 0, "Inode table of group %g, block %b, cannot be read.", "Take its inodes as free")
+PROBLEM(P1_READ, LOSS, "Inode table of group %g, block %b, cannot be read.", "Take its inodes as free")
 PROBLEM(P1_ROOT_NO_DIR, LOSS, "Root inode is not a directory.", "Clear")
 PROBLEM(P1_ROOT_DTIME, PREEN, "Root inode has a deletion time.", "Fix")
 PROBLEM(P1_RESERVED_IN_USE, 0, "Reserved inode %i is in use (mode %n).", "Clear")
