@@ -31,7 +31,7 @@ SUPER = {name: (off, size) for off, size, name in [
     (0x28, 4, "inodes_per_group"), (0x34, 2, "mnt_count"), (0x38, 2, "magic"), (0x3a, 2, "state"), (0x4c, 4, "rev_level"),
     (0x54, 4, "first_ino"), (0x58, 2, "inode_size"), (0x5c, 4, "compat"), (0x60, 4, "incompat"), (0x64, 4, "ro_compat"),
     (0xce, 2, "reserved_gdt"), (0xe0, 4, "journal_inum"), (0xe8, 4, "last_orphan"), (0xfc, 1, "def_hash_version"),
-    (0xfe, 2, "desc_size"), (0x280, 4, "orphan_file_inum")]}
+    (0xfd, 1, "jnl_backup_type"), (0xfe, 2, "desc_size"), (0x280, 4, "orphan_file_inum")]}
 GROUP = {name: (off, size) for off, size, name in [
     (0, 4, "block_bitmap"), (4, 4, "inode_bitmap"), (8, 4, "inode_table"), (12, 2, "free_blocks"), (14, 2, "free_inodes"),
     (16, 2, "used_dirs"), (18, 2, "flags"), (24, 2, "bb_csum"), (26, 2, "ib_csum"), (28, 2, "itable_unused"),
@@ -194,6 +194,8 @@ class Image:
             off += rec
 
     def lookup(self, path):
+        if path == "orphan":        # the orphan file
+            return struct.unpack_from("<I", self.sb, 0x280)[0]
         if path.startswith("<"):
             return int(path[1:-1])
         ino = 2

@@ -27,7 +27,8 @@ IMAGES = {
     "inline": "{mkfs} -q -b 1024 -N 512 -O ^has_journal,inline_data --size=16M -d {tree} {img}",
     "single": "{mkfs} -q -b 4096 -N 512 -O ^has_journal --size=16M -d {tree} {img}",
     "journal": "{mkfs} -q -b 1024 -N 512 -O has_journal --size=16M -d {tree} {img}",
-    "ext4": "mke2fs -q -F -t ext4 -b 1024 -N 512 -E no_copy_xattrs -d {tree} {img} 16M",
+    "orphan": "mke2fs -q -F -t ext4 -O orphan_file -b 1024 -N 512 -d {tree} {img} 16M",
+    "ext4": "mke2fs -q -F -t ext4 -b 1024 -N 512 -d {tree} {img} 16M",
 }
 
 
@@ -71,9 +72,6 @@ class Driver:
                 os.unlink(img)
             command = IMAGES[name].format(mkfs=self.a.mkfs, tree=self.a.tree, img=img).split()
             rc, out = run(*command)
-            if rc and "no_copy_xattrs" in command:      # an older mke2fs
-                at = command.index("-E")
-                rc, out = run(*(command[:at] + command[at + 2:]))
             if rc:
                 raise Failed("cannot make image %s: %s" % (name, out))
             self.bases[name] = (img, self.manifest(img), self.numbers(img))

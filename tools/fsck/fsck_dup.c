@@ -291,11 +291,8 @@ static void lose(struct losses *l, ino_nr_t ino)
 	l->cut = nr_cut && fsck_fix(&f->main, P1B_CUT, .ino = ino, .num = nr_cut);
 	if ((!l->copy && !l->cut) || fsck_inode_read(f, ino, l->d->raw))
 		return;
-	if (l->cut && l->v[l->nr - 1].level == LEVEL_XATTR) {
-		l->d->raw->i_file_acl_lo = le32_of(0);
-		if (has_incompat(f, EXT_INCOMPAT_64BIT))
-			l->d->raw->i_file_acl_hi = le16_of(0);
-	}
+	if (l->cut && l->v[l->nr - 1].level == LEVEL_XATTR)
+		inode_set_file_acl(f, l->d->raw, 0);
 	fsck_walk(&wk);
 	recount(f, ino, l->d->raw);
 	fsck_inode_write(f, ino, l->d->raw);

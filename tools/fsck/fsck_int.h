@@ -10,6 +10,7 @@
  *   fsck_resize.c       the resize inode             fsck_search.c   a lost inode table
  *   fsck_pass1.c        inodes, by groups on all processors
  *   fsck_inode.c        one inode                   fsck_walk.c     one block map, indirect or extents
+ *   fsck_inode_raw.c    its fields and its place
  *   fsck_xattr.c        attributes                  fsck_dup.c      pass 1B
  *   fsck_pass2.c        directories, by windows     fsck_dir.c      one directory
  *   fsck_view.c         a directory in memory       fsck_htree.c    the index of a directory
@@ -312,11 +313,15 @@ void inode_set_size(struct ext_disk_inode *raw, uint64_t size);
 uint64_t inode_nr_sects(const struct fsck *f, const struct ext_disk_inode *raw);
 void inode_set_nr_sects(const struct fsck *f, struct ext_disk_inode *raw, uint64_t nr);
 pblk_t inode_file_acl(const struct fsck *f, const struct ext_disk_inode *raw);
+void inode_set_file_acl(const struct fsck *f, struct ext_disk_inode *raw, pblk_t pblk);
 static inline uint32_t inode_seed(const struct fsck *f, ino_nr_t ino, const struct ext_disk_inode *raw)
 {
 	return ext_inode_csum_seed(f->csum_seed, ino, le32_get(raw->i_generation));
 }
 unsigned fsck_ft_of(uint32_t mode);	/* EXT_FT_*; 0: no type */
+bool fsck_is_zero(const void *p, size_t len);
+/* Does the superblock name it: journal, orphan file, quotas? */
+bool fsck_is_super_ino(const struct fsck *f, ino_nr_t ino);
 /* Is the number one of the system's that no directory names? */
 bool fsck_is_system_ino(const struct fsck *f, ino_nr_t ino);
 /* Does the inode's type and flags say that i_block is a map? */

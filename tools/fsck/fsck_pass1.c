@@ -30,11 +30,6 @@ struct pass1 {
 	unsigned nr_shares;
 };
 
-static bool is_zero_inode(const uint8_t *raw, uint32_t len)
-{
-	return !raw[0] && !memcmp(raw, raw + 1, len - 1);
-}
-
 static void check_piece(struct share *s, ino_nr_t first, uint32_t nr)
 {
 	struct fsck *f = s->p->f;
@@ -43,7 +38,7 @@ static void check_piece(struct share *s, ino_nr_t first, uint32_t nr)
 		struct ext_disk_inode *raw = (void *)(s->buf + (size_t)i * f->inode_bytes);
 
 		/* Most of a young table. */
-		if (is_zero_inode((const uint8_t *)raw, f->inode_bytes) && first + i >= f->first_ino)
+		if (fsck_is_zero(raw, f->inode_bytes) && first + i >= f->first_ino)
 			continue;
 		fsck_inode_check(&s->w, first + i, raw);
 		if (s->w.suspect)

@@ -6,7 +6,7 @@
 
 #include "fsck_int.h"
 
-enum { PREEN = 1, LOSS = 2, NOTE = 4, FATAL = 8 };
+enum { PREEN = 1, LOSS = 2, NOTE = 4 };
 
 struct row {
 	const char *id, *text, *question;

@@ -7,7 +7,7 @@
  * %i inode, %d directory, %b block, %l block in the file, %g group, %n and %m numbers, %s name.
  * The question is what is done on "yes"; NULL: told only, nothing to decide.
  * Flags: PREEN -p may do it without asking; LOSS something that a user may miss goes away;
- * NOTE no damage; FATAL the run cannot go on without.
+ * NOTE no damage.
  */
 
 /* Superblock, descriptors, journal, orphans */
