@@ -3,23 +3,69 @@
 
 #include "fsck_int.h"
 
-pblk_t fsck_block_alloc(struct fsck *f, pblk_t goal)
+/* The block bitmap on disk of the group that is searched. */
+struct disk_map {
+	uint8_t *bits;		/* NULL: it says nothing */
+	uint32_t group;
+	bool read;
+};
+
+static void disk_map_read(struct fsck *f, struct disk_map *m, uint32_t g)
+{
+	const bool none = (group_flags(f, g) & EXT_BG_BLOCK_UNINIT) || (f->group_lost[g] & FSCK_LOST_BLOCK_BITMAP);
+
+	if (!m->bits)
+		m->bits = malloc(f->block_bytes);
+	m->group = g;
+	m->read = m->bits && !none && !fsck_block_read(f, group_block_bitmap(f, g), m->bits);
+}
+
+/*
+ * Free for all that pass 1 knows, and by the bitmap on disk: there may be inodes that pass 1 has not
+ * seen, since their group said that they were never used.
+ */
+static bool is_free(struct fsck *f, struct disk_map *m, pblk_t pblk)
+{
+	const uint32_t g = (uint32_t)((pblk - f->first_data_block) / f->blocks_per_group);
+
+	if (fsck_is_used(f, pblk))
+		return false;
+	if (!m)
+		return true;
+	if (!m->bits || m->group != g)
+		disk_map_read(f, m, g);
+	return !m->read || !fs_bits_test(m->bits, (uint32_t)((pblk - f->first_data_block) % f->blocks_per_group));
+}
+
+static pblk_t search(struct fsck *f, pblk_t at, struct disk_map *m)
 {
 	const pblk_t first = f->first_data_block, nr = f->nr_blocks - first;
-	pblk_t at = MAX(goal, f->alloc_hint);
 
-	if (at < first || at >= f->nr_blocks)
-		at = first;
 	for (pblk_t i = 0; i < nr; i++, at++) {
 		if (at >= f->nr_blocks)
 			at = first;
-		if (fsck_is_used(f, at))
-			continue;
-		fsck_claim(f, at, 1);
-		f->alloc_hint = at + 1;
-		return at;
+		if (is_free(f, m, at))
+			return at;
 	}
 	return 0;
+}
+
+pblk_t fsck_block_alloc(struct fsck *f, pblk_t goal)
+{
+	struct disk_map m = { 0 };
+	pblk_t at = MAX(goal, f->alloc_hint);
+
+	if (at < f->first_data_block || at >= f->nr_blocks)
+		at = f->first_data_block;
+	at = search(f, at, &m);
+	if (!at)		/* the bitmaps may be wrong */
+		at = search(f, f->first_data_block, NULL);
+	free(m.bits);
+	if (at) {
+		fsck_claim(f, at, 1);
+		f->alloc_hint = at + 1;
+	}
+	return at;
 }
 
 /* A group that had no inodes in use is used from now on: its table's rest may never have been zeroed. */
