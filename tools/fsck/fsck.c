@@ -54,7 +54,7 @@ static void passes(struct fsck *f)
 		}
 		if (!is_stopped(f))
 			fsck_pass1(f);
-		if (!is_stopped(f) && atomic_load(&f->has_dup))
+		if (!is_stopped(f) && !f->restart && atomic_load(&f->has_dup))
 			fsck_pass1b(f);
 		if (is_stopped(f) || (f->restart && f->round < FSCK_MAX_ROUNDS))
 			continue;

@@ -163,13 +163,6 @@ static bool is_unseen(struct look *l, ino_nr_t ino)
 	return there;
 }
 
-static void open_group(struct fsck *f, uint32_t g)
-{
-	group_set_flags(f, g, (uint16_t)(group_flags(f, g) & ~EXT_BG_INODE_UNINIT));
-	GROUP_SET(f, g, bg_itable_unused, 16, 0);
-	f->restart = true;
-}
-
 static void check_unused(struct look *l, struct ext_disk_dirent *de)
 {
 	const ino_nr_t ino = le32_get(de->inode);
@@ -179,7 +172,7 @@ static void check_unused(struct look *l, struct ext_disk_dirent *de)
 		return;
 	if (is_unseen(l, ino)) {
 		if (FIX_ENTRY(l, P2_UNINIT, de, .ino = ino, .group = g))
-			open_group(l->f, g);
+			fsck_group_open(l->f, g);
 	} else if (FIX_ENTRY(l, P2_UNUSED, de, .ino = ino)) {
 		entry_clear(l, de);
 	}

@@ -365,6 +365,13 @@ uint32_t group_nr_used_inodes(const struct fsck *f, uint32_t g)
 	return unused > f->inodes_per_group ? f->inodes_per_group : f->inodes_per_group - unused;
 }
 
+void fsck_group_open(struct fsck *f, uint32_t g)
+{
+	group_set_flags(f, g, (uint16_t)(group_flags(f, g) & ~EXT_BG_INODE_UNINIT));
+	GROUP_SET(f, g, bg_itable_unused, 16, 0);
+	f->restart = true;
+}
+
 static void desc_put(struct fsck *f, pblk_t at, uint32_t g, size_t len, uint8_t *block)
 {
 	if (at >= f->nr_blocks || fsck_block_read(f, at, block))

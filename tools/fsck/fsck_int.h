@@ -286,6 +286,8 @@ static inline uint16_t group_flags(const struct fsck *f, uint32_t g)
 	return has_group_csum(f) ? le16_get(group_desc(f, g)->bg_flags) : 0;
 }
 void group_set_flags(struct fsck *f, uint32_t g, uint16_t flags);
+/* All inodes of the group are looked at from now on: the passes begin anew. */
+void fsck_group_open(struct fsck *f, uint32_t g);
 /* Inodes of the group, from its first one on, that may be in use. */
 uint32_t group_nr_used_inodes(const struct fsck *f, uint32_t g);
 /* Is it fixed metadata, or outside? nr blocks. */

@@ -21,6 +21,7 @@ struct share {
 	uint8_t *buf;
 	ARRAY_OF(ino_nr_t) suspects;
 	ARRAY_OF(struct bad_piece) unreadable;
+	ARRAY_OF(uint32_t) hidden;	/* groups with inodes in use that they say were never used */
 };
 
 struct pass1 {
@@ -44,6 +45,25 @@ static void check_piece(struct share *s, ino_nr_t first, uint32_t nr)
 		if (s->w.suspect)
 			array_push(f, &s->suspects, first + i);
 	}
+}
+
+/*
+ * Does the bitmap of a group contradict its itable_unused? This is asked before anything is repaired,
+ * since repairs must not take blocks of inodes that are not looked at.
+ */
+static bool has_hidden(struct share *s, uint32_t g, uint32_t nr_used)
+{
+	struct fsck *f = s->p->f;
+	const uint32_t nr = f->inodes_per_group;
+
+	if (nr_used == nr || (group_flags(f, g) & EXT_BG_INODE_UNINIT) || (f->group_lost[g] & FSCK_LOST_INODE_BITMAP) ||
+	    fsck_block_read(f, group_inode_bitmap(f, g), s->buf))
+		return false;
+	if (has_csum(f) ? GROUP_FIELD(f, g, bg_inode_bitmap_csum, 16) !=
+			  ext_bitmap_csum(f->csum_seed, s->buf, nr, f->desc_bytes)
+			: !(group_flags(f, g) & EXT_BG_INODE_ZEROED))
+		return false;	/* it says nothing, or the table may be old noise */
+	return fs_bits_next_one(s->buf, nr_used, nr) < nr;
 }
 
 static void check_group(struct share *s, uint32_t g)
@@ -71,6 +91,8 @@ static void check_group(struct share *s, uint32_t g)
 				check_piece(s, first + i * per_block, MIN(per_block, count - i * per_block));
 		}
 	}
+	if (has_hidden(s, g, nr))
+		array_push(f, &s->hidden, g);
 }
 
 static void *share_run(void *arg)
@@ -104,6 +126,7 @@ static void share_fini(struct share *s)
 	free(s->buf);
 	array_free(&s->suspects);
 	array_free(&s->unreadable);
+	array_free(&s->hidden);
 }
 
 /* The main thread is the first share; the others help. */
@@ -141,6 +164,7 @@ static void collect(struct pass1 *p)
 	struct fsck *f = p->f;
 	struct ext_disk_inode *raw = calloc(1, f->inode_bytes + sizeof(*raw));
 	ARRAY_OF(ino_nr_t) suspects = { 0 };
+	ARRAY_OF(uint32_t) hidden = { 0 };
 
 	for (unsigned i = 0; i < p->nr_shares; i++) {
 		struct share *s = &p->shares[i];
@@ -148,14 +172,23 @@ static void collect(struct pass1 *p)
 		inode_scratch_collect(f, s->w.inode);
 		for (size_t k = 0; k < s->suspects.nr; k++)
 			array_push(f, &suspects, s->suspects.v[k]);
+		for (size_t k = 0; k < s->hidden.nr; k++)
+			array_push(f, &hidden, s->hidden.v[k]);
 		for (size_t k = 0; k < s->unreadable.nr; k++)
 			fsck_fix(&f->main, P1_READ, .group = s->unreadable.v[k].group, .pblk = s->unreadable.v[k].pblk);
 	}
+	if (hidden.nr)
+		qsort(hidden.v, hidden.nr, sizeof(*hidden.v), ino_compare);
+	for (size_t i = 0; i < hidden.nr; i++)
+		if (fsck_fix(&f->main, P1_HIDDEN, .group = hidden.v[i],
+			     .num = f->inodes_per_group - group_nr_used_inodes(f, hidden.v[i])))
+			fsck_group_open(f, hidden.v[i]);
+	array_free(&hidden);
 	if (suspects.nr)
 		qsort(suspects.v, suspects.nr, sizeof(*suspects.v), ino_compare);
 	if (!raw)
 		fsck_failed(f, -ENOMEM);
-	for (size_t i = 0; i < suspects.nr && !is_stopped(f); i++) {
+	for (size_t i = 0; i < suspects.nr && !is_stopped(f) && !f->restart; i++) {
 		const int err = fsck_inode_read(f, suspects.v[i], raw);
 
 		if (err)

@@ -44,6 +44,7 @@ PROBLEM(P0_RESIZE_INODE, 0, "Resize inode is damaged.", "Make it again")
 /* Pass 1: inodes */
 PROBLEM(P1_PASS, NOTE, "Pass 1: Checking inodes, blocks, and sizes", NULL)
 PROBLEM(P1_READ, LOSS, "Inode table of group %g, block %b, cannot be read.", "Take its inodes as free")
+PROBLEM(P1_HIDDEN, PREEN, "Group %g says that %n inodes were never used, but its bitmap has one of them in use.", "Look at them")
 PROBLEM(P1_ROOT_NO_DIR, LOSS, "Root inode is not a directory.", "Clear")
 PROBLEM(P1_ROOT_DTIME, PREEN, "Root inode has a deletion time.", "Fix")
 PROBLEM(P1_RESERVED_IN_USE, 0, "Reserved inode %i is in use (mode %n).", "Clear")
