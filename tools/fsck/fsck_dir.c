@@ -352,6 +352,8 @@ static void check_chain(struct look *l, const struct dir_chain *c, bool has_dots
 			if (!fsck_fix(l->w, P2_CORRUPT, .dir = dir_ino(l), .lblk = l->chain, .num = off))
 				return;
 			salvage(l, c, off, before, before_off);
+			if (has_dots && nr < 2)
+				l->v->rebuild = true;	/* they are made anew */
 			if (before) {	/* off was the end of an entry that now reaches further */
 				off = before_off;
 				rec_len = fsck_rec_len(before, c->len - off);

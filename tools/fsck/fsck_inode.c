@@ -491,17 +491,28 @@ static bool low_dtime_says_something(const struct fsck *f)
 	return true;
 }
 
-static void look_at_free(struct look *l)
+/* A deletion time that is the number of the next one on the list of orphans. True: it is one. */
+static bool look_at_low_dtime(struct look *l)
 {
 	struct ext_disk_inode *raw = l->raw;
 	const uint32_t dtime = le32_get(raw->i_dtime);
 
-	if (dtime && dtime < l->f->nr_inodes && low_dtime_says_something(l->f)) {
-		if (fsck_fix(l->w, P1_ORPHAN_REFUGEE, .ino = l->ino)) {
-			raw->i_dtime = le32_of(l->f->now);
-			l->dirty = true;
-		}
-	} else if (!dtime && l->mode && fsck_fix(l->w, P1_DTIME_ZERO, .ino = l->ino)) {
+	if (!dtime || dtime >= l->f->nr_inodes || !low_dtime_says_something(l->f))
+		return false;
+	if (fsck_fix(l->w, P1_ORPHAN_REFUGEE, .ino = l->ino)) {
+		raw->i_dtime = le32_of(le16_get(raw->i_links_count) ? 0 : l->f->now);
+		l->dirty = true;
+	}
+	return true;
+}
+
+static void look_at_free(struct look *l)
+{
+	struct ext_disk_inode *raw = l->raw;
+
+	if (look_at_low_dtime(l))
+		return;
+	if (!raw->i_dtime.raw && l->mode && fsck_fix(l->w, P1_DTIME_ZERO, .ino = l->ino)) {
 		raw->i_dtime = le32_of(l->f->now);
 		l->dirty = true;
 	}
@@ -522,6 +533,7 @@ static bool look_at_reserved(struct look *l)
 
 	if (l->ino >= l->f->first_ino || l->ino == EXT_ROOT_INO || fsck_is_super_ino(l->f, l->ino))
 		return false;
+	look_at_low_dtime(l);
 	if (l->ino == EXT_BAD_INO) {
 		if ((l->csum_bad || l->mode || raw->i_links_count.raw || raw->i_file_acl_lo.raw || raw->i_uid_lo.raw ||
 		     (le32_get(raw->i_flags) & (EXT_FL_EXTENTS | EXT_FL_INLINE_DATA))) &&
