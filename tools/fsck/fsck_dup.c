@@ -50,15 +50,10 @@ static bool is_near(pblk_t before, pblk_t behind)
 /* The first block of data of an inode; 0: none that could be one. */
 static pblk_t first_block(struct fsck *f, ino_nr_t ino, struct ext_disk_inode *raw)
 {
-	const struct ext_disk_extent_header *h = (const void *)raw->i_block;
-	const struct ext_disk_extent *e = (const void *)(h + 1);
-
 	if (ino < f->first_ino || ino > f->nr_inodes || !f->itype[ino] || fsck_inode_read(f, ino, raw) ||
 	    !inode_has_map(f, raw))
 		return 0;
-	if (!(le32_get(raw->i_flags) & EXT_FL_EXTENTS))
-		return le32_get(raw->i_block[0]);
-	return le16_get(h->eh_depth) ? 0 : (pblk_t)le16_get(e->ee_start_hi) << 32 | le32_get(e->ee_start_lo);
+	return inode_first_block(raw);
 }
 
 /* Files made one after the other lie so, as a rule: inodes and first blocks alike. */

@@ -444,12 +444,34 @@ static void enter(struct look *l)
 		enter_dir(l);
 }
 
+/* A type that has no contents, or none at all, over the contents of a directory. */
+static bool is_really_dir(const struct look *l)
+{
+	const pblk_t at = inode_first_block(l->raw);
+	uint8_t *block;
+	ino_nr_t dotdot;
+	bool is;
+
+	if (S_ISDIR(l->mode) || S_ISREG(l->mode) || S_ISLNK(l->mode) || !fsck_data_ok(l->f, at, 1))
+		return false;
+	block = malloc(l->f->block_bytes);
+	is = block && !fsck_block_read(l->f, at, block) && fsck_has_dots(block, l->ino, &dotdot) && dotdot &&
+	     dotdot <= l->f->nr_inodes;
+	free(block);
+	return is;
+}
+
 /* The inode as a whole ------------------------------------------------------------------------------------ */
 
 static void look_at_used(struct look *l)
 {
 	const bool is_inline = le32_get(l->raw->i_flags) & EXT_FL_INLINE_DATA;
 
+	if (is_really_dir(l) && fsck_fix(l->w, P1_REALLY_DIR, .ino = l->ino, .num = l->mode)) {
+		l->mode = S_IFDIR | (l->mode & 07777);
+		l->raw->i_mode = le16_of((uint16_t)l->mode);
+		l->dirty = true;
+	}
 	if (l->csum_bad && !fsck_is_system_ino(l->f, l->ino) && is_garbage(l) && fsck_fix(l->w, P1_GARBAGE, .ino = l->ino)) {
 		clear(l);
 		return;

@@ -173,3 +173,23 @@ void fsck_inode_clear(struct fsck *f, ino_nr_t ino, struct ext_disk_inode *raw)
 	fsck_inode_write(f, ino, raw);
 	f->itype[ino] = 0;
 }
+
+pblk_t inode_first_block(const struct ext_disk_inode *raw)
+{
+	const struct ext_disk_extent_header *h = (const void *)raw->i_block;
+	const struct ext_disk_extent *e = (const void *)(h + 1);
+
+	if (!(le32_get(raw->i_flags) & EXT_FL_EXTENTS))
+		return le32_get(raw->i_block[0]);
+	return le16_get(h->eh_magic) == EXT_EXTENT_MAGIC && !le16_get(h->eh_depth)
+		? (pblk_t)le16_get(e->ee_start_hi) << 32 | le32_get(e->ee_start_lo) : 0;
+}
+
+bool fsck_has_dots(const uint8_t *block, ino_nr_t ino, ino_nr_t *dotdot)
+{
+	const struct ext_disk_dirent *one = (const void *)block, *two = (const void *)(block + 12);
+
+	*dotdot = le32_get(two->inode);
+	return le32_get(one->inode) == ino && le16_get(one->rec_len) == 12 && one->name_len == 1 && one->name[0] == '.' &&
+	       two->name_len == 2 && !memcmp(two->name, "..", 2);
+}

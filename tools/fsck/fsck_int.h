@@ -302,6 +302,10 @@ bool fsck_is_used(const struct fsck *f, pblk_t pblk);
 bool fsck_is_dup(const struct fsck *f, pblk_t pblk);
 
 /* Inodes -------------------------------------------------------------------------------------- */
+/* Where its first block of data lies, as far as the inode itself says; 0: elsewhere, or nowhere. */
+pblk_t inode_first_block(const struct ext_disk_inode *raw);
+/* Does the block begin with "." of this inode, and ".."? *dotdot: where to. */
+bool fsck_has_dots(const uint8_t *block, ino_nr_t ino, ino_nr_t *dotdot);
 /* The raw inode: inode_bytes of buf. */
 MUST_CHECK int fsck_inode_read(struct fsck *f, ino_nr_t ino, struct ext_disk_inode *raw);
 /* Seals and writes it. */

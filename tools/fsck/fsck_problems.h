@@ -54,6 +54,7 @@ PROBLEM(P1_ORPHAN_REFUGEE, PREEN, "Inode %i was part of the list of orphaned ino
 PROBLEM(P1_GARBAGE, LOSS, "Inode %i has a wrong checksum and contents that cannot be.", "Clear")
 PROBLEM(P1_CSUM, 0, "Inode %i passes checks, but has a wrong checksum.", "Fix")
 PROBLEM(P1_MODE, LOSS, "Inode %i has an impossible mode (%n).", "Clear")
+PROBLEM(P1_REALLY_DIR, 0, "Inode %i has mode %n, but its contents are a directory's.", "Make it one")
 PROBLEM(P1_EXTRA_ISIZE, PREEN, "Inode %i has an impossible extra size (%n).", "Fix")
 PROBLEM(P1_TIME, PREEN, "Inode %i has times of the 24th century, which are likely of before 1970.", "Fix")
 PROBLEM(P1_FLAG_FEATURE, 0, "Inode %i has a flag (%n) of a feature that is off.", "Clear")

@@ -9,28 +9,9 @@
 
 enum { SEARCH_BLOCKS = 256 };
 
-static bool is_root_block(const uint8_t *block)
-{
-	const struct ext_disk_dirent *dot = (const void *)block, *dotdot = (const void *)(block + 12);
-
-	return le32_get(dot->inode) == EXT_ROOT_INO && dot->name_len == 1 && dot->name[0] == '.' &&
-	       le32_get(dotdot->inode) == EXT_ROOT_INO && dotdot->name_len == 2 && !memcmp(dotdot->name, "..", 2);
-}
-
-/* Where the inode's first block of data lies, as far as that can be seen without following anything. */
-static pblk_t first_block(const struct ext_disk_inode *raw)
-{
-	const struct ext_disk_extent_header *h = (const void *)raw->i_block;
-	const struct ext_disk_extent *e = (const void *)(h + 1);
-
-	if (!(le32_get(raw->i_flags) & EXT_FL_EXTENTS))
-		return le32_get(raw->i_block[0]);
-	return le16_get(h->eh_magic) == EXT_EXTENT_MAGIC && !le16_get(h->eh_depth)
-		? (pblk_t)le16_get(e->ee_start_hi) << 32 | le32_get(e->ee_start_lo) : 0;
-}
-
 static bool is_root(struct fsck *f, const struct ext_disk_inode *raw, uint8_t *block)
 {
+	ino_nr_t dotdot;
 	pblk_t at;
 
 	if (!S_ISDIR(le16_get(raw->i_mode)) || le16_get(raw->i_links_count) < 2 ||
@@ -38,8 +19,9 @@ static bool is_root(struct fsck *f, const struct ext_disk_inode *raw, uint8_t *b
 		return false;
 	if (le32_get(raw->i_flags) & EXT_FL_INLINE_DATA)
 		return le32_get(raw->i_block[0]) == EXT_ROOT_INO;
-	at = first_block(raw);
-	return at >= f->first_data_block && at < f->nr_blocks && !fsck_block_read(f, at, block) && is_root_block(block);
+	at = inode_first_block(raw);
+	return at >= f->first_data_block && at < f->nr_blocks && !fsck_block_read(f, at, block) &&
+	       fsck_has_dots(block, EXT_ROOT_INO, &dotdot) && dotdot == EXT_ROOT_INO;
 }
 
 pblk_t fsck_search_itable(struct fsck *f)
