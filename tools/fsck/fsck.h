@@ -6,8 +6,8 @@
  *
  * Memory: one bit per block of the filesystem (two once a block is found to be claimed twice),
  * 5 bytes per inode of groups in use, 32 bytes a directory and 16 a block of a directory, one
- * window of directory blocks (FSCK_WINDOW_BYTES, or one whole directory up to FSCK_DIR_MAX_BYTES), one
- * piece of an inode table a thread, and changed blocks up to FSCK_DIRTY_BYTES.
+ * window of directory blocks a thread (FSCK_WINDOW_BYTES; three times the size of a directory that is larger,
+ * up to FSCK_DIR_MAX_BYTES), one piece of an inode table a thread, and changed blocks up to FSCK_DIRTY_BYTES.
  */
 #ifndef OSFS_TOOLS_FSCK_FSCK_H
 #define OSFS_TOOLS_FSCK_FSCK_H

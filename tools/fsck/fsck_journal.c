@@ -155,8 +155,9 @@ static struct blk_dev *dev_of(const struct journal *j)
 
 static struct jbd2_opts opts_of(struct journal *j)
 {
-	return (struct jbd2_opts){ .cache = j->cache, .dev = dev_of(j), .alloc = j->alloc, .runs = j->runs.v, .nr_runs = j->runs.nr, .nr_pblks = j->f->nr_blocks, .read_only = j->f->opts.mode == FSCK_NO,
-				   .checksum = has_csum(j->f) };
+	return (struct jbd2_opts){
+		.cache = j->cache, .dev = dev_of(j), .alloc = j->alloc, .runs = j->runs.v, .nr_runs = j->runs.nr,
+		.nr_pblks = j->f->nr_blocks, .read_only = j->f->opts.mode == FSCK_NO, .checksum = has_csum(j->f) };
 }
 
 static void empty_log(struct journal *j)
