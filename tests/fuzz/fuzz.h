@@ -70,6 +70,7 @@ void fuzz_assemble(const uint8_t *data, size_t size);	/* fuzz_raid.c */
 void fuzz_mount(const uint8_t *data, size_t size);	/* fuzz_fs.c */
 void fuzz_journal(const uint8_t *data, size_t size);
 void fuzz_dir(const uint8_t *data, size_t size);
+void fuzz_extent(const uint8_t *data, size_t size);
 void fuzz_look(const uint8_t *data, size_t size);	/* fuzz_look.c */
 void fuzz_fsck(const uint8_t *data, size_t size);	/* fuzz_fsck.c */
 

@@ -298,3 +298,10 @@ void fuzz_dir(const uint8_t *data, size_t size)
 
 	run(images, ARRAY_LEN(images), 1u << FUZZ_DIR | 1u << FUZZ_INODE | 1u << FUZZ_XATTR | 1u << FUZZ_MAP, data, size);
 }
+
+void fuzz_extent(const uint8_t *data, size_t size)
+{
+	static const char *const images[] = { "ext4", "jcsum" };
+
+	run(images, ARRAY_LEN(images), 1u << FUZZ_EXTENT | 1u << FUZZ_INODE | 1u << FUZZ_BLOCK_BITMAP, data, size);
+}
