@@ -120,8 +120,8 @@ START_TEST(fsync_tells_of_a_failed_write_until_it_has_succeeded)
 }
 END_TEST
 
-/* Not on the orphan list either, which the next one goes through. */
-START_TEST(an_inode_that_cannot_be_deleted_leaves_nothing_in_memory)
+/* On the list on disk, and not on the one in memory that the next one goes through. */
+START_TEST(an_inode_that_cannot_be_deleted_waits_for_the_next_mount)
 {
 	ino_nr_t ino, other;
 	CLEANUP_FSX struct fsx *x = file_on_a_device(&ino);
@@ -135,8 +135,10 @@ START_TEST(an_inode_that_cannot_be_deleted_leaves_nothing_in_memory)
 	fs_forget(x->fs, other, UINT64_MAX);
 	blk_fault_clear(x->dev);
 	fsx_unmount(x);
-	fsx_mount(x);		/* it is on the list on disk: whether it can be deleted now or not */
-	fsx_unmount(x);
+	fsx_log_clear();
+	fsx_mount(x);
+	ck_assert_msg(strstr(fsx_log(), "1 deletions"), "%s", fsx_log());
+	fsx_done(x);
 }
 END_TEST
 
@@ -147,6 +149,6 @@ TCase *file_error_tests(void)
 	tcase_add_test(tc, a_block_that_cannot_be_read_costs_only_itself);
 	tcase_add_test(tc, a_map_block_that_cannot_be_read_costs_what_is_below_it);
 	tcase_add_test(tc, fsync_tells_of_a_failed_write_until_it_has_succeeded);
-	tcase_add_test(tc, an_inode_that_cannot_be_deleted_leaves_nothing_in_memory);
+	tcase_add_test(tc, an_inode_that_cannot_be_deleted_waits_for_the_next_mount);
 	return tc;
 }

@@ -61,7 +61,7 @@ int fs_file_store(struct jnl_handle *h, struct fs_inode *inode, bool mtime)
 int fs_file_free_blocks(struct fs_inode *inode)
 {
 	CLEANUP_HANDLE struct jnl_handle h = {0};
-	int err, damage = 0;
+	int err, damage;
 
 	if (!inode->map)
 		return 0;
@@ -69,12 +69,13 @@ int fs_file_free_blocks(struct fs_inode *inode)
 	if (err)
 		return err;
 	fs_reservation_drop(inode);
-	err = fs_map_punch(&h, inode, 0, UINT64_MAX);
-	if (err && err != -EUCLEAN)
-		return err;
-	damage = err;	/* what could be freed is free */
+	damage = fs_map_punch(&h, inode, 0, UINT64_MAX);
+	if (!h.opened)
+		return damage;	/* the journal has ended */
+	/* What could be freed is free: the inode lets go of it in this handle (F3), whatever the rest met. */
 	os_mutex_lock(&inode->meta);
-	inode->size_bytes = 0;
+	if (!damage || damage == -EUCLEAN)
+		inode->size_bytes = 0;
 	err = fs_inode_store(&h, inode);
 	os_mutex_unlock(&inode->meta);
 	if (!err)

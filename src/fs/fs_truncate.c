@@ -57,7 +57,7 @@ static int punch_behind(struct jnl_handle *h, struct fs_inode *inode, lblk_t fro
 static int shrink(struct fs_inode *inode, uint64_t size_bytes)
 {
 	CLEANUP_HANDLE struct jnl_handle h = {0};
-	int err = fs_file_zero_tail(inode, size_bytes, NULL), damage = 0;	/* W1 */
+	int err = fs_file_zero_tail(inode, size_bytes, NULL), damage = 0, store_err;	/* W1 */
 
 	if (!err)
 		err = jnl_begin(inode->fs->jnl, fs_credits_punch(inode) + FS_CREDITS_ORPHAN + FS_CREDITS_SIZE, &h);
@@ -71,8 +71,11 @@ static int shrink(struct fs_inode *inode, uint64_t size_bytes)
 		damage = err;
 		err = 0;
 	}
+	if (!h.opened)
+		return err;	/* the journal has ended */
+	store_err = fs_file_store(&h, inode, true);	/* F3, whatever the punch met: it stays on the orphan list then */
 	if (!err)
-		err = fs_file_store(&h, inode, true);
+		err = store_err;
 	if (!err)
 		err = jnl_end(&h);
 	return err ? err : damage;
