@@ -72,7 +72,7 @@ static int shrink(struct fs_inode *inode, uint64_t size_bytes)
 		err = 0;
 	}
 	if (!h.opened)
-		return err;	/* the journal has ended */
+		return err ? err : damage;	/* the journal has ended */
 	store_err = fs_file_store(&h, inode, true);	/* F3, whatever the punch met: it stays on the orphan list then */
 	if (!err)
 		err = store_err;
