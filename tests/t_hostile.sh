@@ -33,11 +33,14 @@ with open(sys.argv[1], "wb") as f:
     f.seek(1024)
     f.write(sb)
 PY
-    python3 - "$OSFS" "$T/huge" "$MNT" >"$T/out" 2>&1 <<'PY' || { cat "$T/out" >&2; fail "a superblock of 67 million groups"; }
+    limit_kib=1000000
+    # AddressSanitizer notes something about every byte that is set aside, used or not.
+    ! grep -q -- '--enable-asan' "$build/config.log" 2>/dev/null || limit_kib=4000000
+    python3 - $limit_kib "$OSFS" "$T/huge" "$MNT" >"$T/out" 2>&1 <<'PY' || { cat "$T/out" >&2; fail "a superblock of 67 million groups"; }
 import resource, subprocess, sys
-p = subprocess.run([sys.argv[1], "-o", "ro", *sys.argv[2:]], timeout=20)
+p = subprocess.run([sys.argv[2], "-o", "ro", *sys.argv[3:]], timeout=60)
 kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-assert p.returncode == 32 and kib < 1000000, "exit status %d, %d KiB" % (p.returncode, kib)
+assert p.returncode == 32 and kib < int(sys.argv[1]), "exit status %d, %d KiB" % (p.returncode, kib)
 PY
     grep -q 'descriptor of group 0' "$T/out" || { cat "$T/out" >&2; fail "the descriptor is not named"; }
 fi
