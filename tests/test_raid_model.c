@@ -379,18 +379,24 @@ static void model_step(struct model *m)
 	}
 }
 
-static unsigned nr_steps(void)
+/* By day so many a level, at night a configuration. Sanitizers look at fewer. */
+static unsigned nr_steps(int level)
 {
+	enum { STEPS = 100000, STEPS_SANITIZED = 1200 };
 	const char *tier = getenv("OSFS_TEST_TIER"), *steps = getenv("OSFS_TEST_STEPS");
 
 	if (steps)
 		return (unsigned)strtoul(steps, NULL, 0);
 	if (tier && !strcmp(tier, "night"))
-		return 100000;
+		return STEPS;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-	return 1200;
+	return STEPS_SANITIZED;
 #else
-	return 5000;
+	unsigned nr_confs = 0;
+
+	for (unsigned i = 0; i < NR_CONFS; i++)
+		nr_confs += confs[i].level == level;
+	return STEPS / nr_confs;
 #endif
 }
 
@@ -398,7 +404,7 @@ START_TEST(an_array_holds_what_was_written_whatever_happens_to_it)
 {
 	const char *seed = getenv("OSFS_TEST_SEED");
 	struct model m = { .t = tarray_new(&confs[_i], seed ? strtoull(seed, NULL, 0) : 9000 + (uint64_t)_i) };
-	unsigned n = nr_steps();
+	unsigned n = nr_steps(confs[_i].level);
 
 	m.t->opts.force = true;		/* dirty and degraded: nothing was under way here */
 	for (unsigned i = 0; i < NR_EXTRA; i++)
