@@ -75,6 +75,36 @@ START_TEST(a_write_without_privilege_drops_the_set_id_bits)
 }
 END_TEST
 
+/* The kernel gathers writes and knows better when they were made. */
+START_TEST(a_write_that_keeps_the_times_changes_bytes_and_size_only)
+{
+	CLEANUP_FSX struct fsx *x = fsx_new("8m", _i ? FSX_EXT ",inline_data -b 1024" : FSX_EXT " -b 1024");
+	struct fs_attr before, after;
+	size_t written;
+	uint8_t buf[8];
+	ino_nr_t ino;
+
+	fsx_mount(x);
+	ino = file_new(x, "f");
+	before = file_attr(x, ino);
+	ck_assert_int_eq(fs_write(x->fs, ino, 0, "abcd", 4, FS_WRITE_KEEP_TIMES, &written), 0);
+	ck_assert_int_eq(fs_write(x->fs, ino, 1, "x", 1, FS_WRITE_KEEP_TIMES, &written), 0);
+	after = file_attr(x, ino);
+	ck_assert_uint_eq(after.size_bytes, 4);
+	ck_assert_mem_eq(&after.mtime, &before.mtime, sizeof(after.mtime));
+	ck_assert_mem_eq(&after.ctime, &before.ctime, sizeof(after.ctime));
+	ck_assert_int_eq(fs_fsync(x->fs, ino, false), 0);
+	fsx_remount(x);
+	ino = file_find(x, "f");
+	ck_assert_uint_eq(file_read(x, ino, 0, buf, 8), 4);
+	ck_assert_mem_eq(buf, "axcd", 4);
+	file_write(x, ino, 0, "y", 1);
+	after = file_attr(x, ino);
+	ck_assert(after.mtime.tv_nsec != before.mtime.tv_nsec || after.mtime.tv_sec != before.mtime.tv_sec);
+	fsx_done(x);
+}
+END_TEST
+
 START_TEST(files_that_must_not_change_do_not)
 {
 	CLEANUP_FSX struct fsx *x = fsx_new(SMALL_FS);
@@ -458,6 +488,7 @@ int main(void)
 	tcase_add_test(tc, bytes_between_the_old_end_and_a_write_behind_it_are_zero);
 	tcase_add_test(tc, an_append_goes_to_the_end_whatever_its_offset);
 	tcase_add_test(tc, a_write_without_privilege_drops_the_set_id_bits);
+	tcase_add_loop_test(tc, a_write_that_keeps_the_times_changes_bytes_and_size_only, 0, 2);
 	tcase_add_test(tc, files_that_must_not_change_do_not);
 	tcase_add_loop_test(tc, a_full_disk_cuts_a_write_short_and_nothing_leaks, 0, 2);
 	tcase_add_test(tc, an_unlinked_file_keeps_its_contents_until_it_is_forgotten);

@@ -38,8 +38,14 @@ void op_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off, struct fus
 static unsigned write_flags(const struct daemon *d)
 {
 	const struct fuse_write_in *in = ops_raw_args();
+	unsigned flags = 0;
 
-	return !d->kill_told || in->write_flags & FUSE_WRITE_KILL_SUIDGID ? FS_WRITE_KILL_PRIV : 0;
+	if (!d->kill_told || in->write_flags & FUSE_WRITE_KILL_SUIDGID)
+		flags |= FS_WRITE_KILL_PRIV;
+	/* What the kernel gathered was written earlier: it has the times, and sends them when they changed. */
+	if (d->writeback && in->write_flags & FUSE_WRITE_CACHE)
+		flags |= FS_WRITE_KEEP_TIMES;
+	return flags;
 }
 
 void op_write(fuse_req_t req, fuse_ino_t node, const char *buf, size_t size, off_t off, struct fuse_file_info *fi)

@@ -170,7 +170,11 @@ void fs_read_done(struct fs *fs, struct fs_read_result *r);
  * Writes len_bytes from buf, one copy, into the cache. Returns 0 and *written (short only
  * when the disk filled up or an error came after the first block), or -errno with nothing written.
  */
-enum { FS_WRITE_KILL_PRIV = 1, FS_WRITE_APPEND = 2 /* at the end, whatever off_bytes says */ };
+enum {
+	FS_WRITE_KILL_PRIV = 1,
+	FS_WRITE_APPEND = 2,		/* at the end, whatever off_bytes says */
+	FS_WRITE_KEEP_TIMES = 4,	/* the caller keeps them, and sets them by fs_setattr */
+};
 MUST_CHECK int fs_write(struct fs *fs, ino_nr_t ino, uint64_t off_bytes, const void *buf, size_t len_bytes,
 			unsigned flags, size_t *written);
 /* mode: FALLOC_FL_* of fallocate(2); what the format cannot do is -EOPNOTSUPP. */

@@ -76,9 +76,9 @@ static inline unsigned fs_credits_data(const struct fs *fs, uint32_t nr)
 enum { FS_INLINE_FILE_MAX = 1024 };	/* bigger contents go to blocks, whatever room the inode has */
 /* Could the file's contents be len bytes and stay in the inode? */
 bool fs_file_inline_fits(struct fs_inode *inode, uint64_t len_bytes);
-/* Contents change to size_bytes, what is new being zero but for len bytes of src at off. Times are set. */
+/* Contents change to size_bytes, what is new being zero but for len bytes of src at off. touch: times are set. */
 MUST_CHECK int fs_file_inline_change(struct fs_inode *inode, uint64_t size_bytes, uint64_t off, const void *src,
-				     size_t len);
+				     size_t len, bool touch);
 /* The contents move to a block; size stays. -ENOSPC: nothing has changed. */
 MUST_CHECK int fs_file_inline_to_blocks(struct fs_inode *inode);
 

@@ -12,7 +12,8 @@ bool fs_file_inline_fits(struct fs_inode *inode, uint64_t len_bytes)
 	return len_bytes <= FS_INLINE_FILE_MAX && len_bytes <= fs_inline_max_bytes(inode);
 }
 
-int fs_file_inline_change(struct fs_inode *inode, uint64_t size_bytes, uint64_t off, const void *src, size_t len)
+int fs_file_inline_change(struct fs_inode *inode, uint64_t size_bytes, uint64_t off, const void *src, size_t len,
+			  bool touch)
 {
 	CLEANUP_HANDLE struct jnl_handle h = {0};
 	uint8_t contents[FS_INLINE_FILE_MAX];
@@ -27,9 +28,11 @@ int fs_file_inline_change(struct fs_inode *inode, uint64_t size_bytes, uint64_t 
 	err = jnl_begin(inode->fs->jnl, fs_credits_xattr(inode->fs), &h);
 	if (err)
 		return err;
-	os_mutex_lock(&inode->meta);
-	fs_inode_touch(inode, true);
-	os_mutex_unlock(&inode->meta);
+	if (touch) {
+		LOCK_GUARD(&inode->meta);
+
+		fs_inode_touch(inode, true);
+	}
 	err = fs_inline_write(&h, inode, contents, (unsigned)size_bytes);
 	return err ? err : jnl_end(&h);
 }

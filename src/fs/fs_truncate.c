@@ -11,7 +11,7 @@
 static int truncate_inline(struct fs_inode *inode, uint64_t size_bytes)
 {
 	if (fs_file_inline_fits(inode, size_bytes))
-		return fs_file_inline_change(inode, size_bytes, 0, NULL, 0);
+		return fs_file_inline_change(inode, size_bytes, 0, NULL, 0, true);
 	return fs_file_inline_to_blocks(inode);
 }
 

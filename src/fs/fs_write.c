@@ -20,8 +20,15 @@ struct write {
 	size_t done;
 	pblk_t tail;		/* block of the old end: bytes behind that were set, and the size moves over them; 0 none */
 	bool kill_priv;
+	bool keep_times;
 	bool stored;		/* size and times are as they should be after all that is done */
 };
+
+/* Does more change than bytes? */
+static bool write_has_news(const struct write *w)
+{
+	return !w->keep_times || w->kill_priv || w->off > w->inode->size_bytes;
+}
 
 /* Changed contents: size when it grew, times, set-id bits. Takes meta. Credits: FS_CREDITS_SIZE. */
 static int write_account(struct jnl_handle *h, struct write *w)
@@ -37,7 +44,8 @@ static int write_account(struct jnl_handle *h, struct write *w)
 	if (w->kill_priv)
 		inode->mode = fs_mode_without_priv(inode->mode);
 	if (!err) {
-		fs_inode_touch(inode, true);
+		if (!w->keep_times)
+			fs_inode_touch(inode, true);
 		err = fs_inode_store(h, inode);
 	}
 	os_mutex_unlock(&inode->meta);
@@ -194,7 +202,7 @@ static int write_mapped(struct write *w)
 		if (!err && w->left > 0)
 			cache_throttle(fs->cache);
 	}
-	if (w->done == 0 || w->stored)
+	if (w->done == 0 || w->stored || !write_has_news(w))
 		return err;
 	err = jnl_begin(fs->jnl, FS_CREDITS_SIZE, &h);
 	if (err)
@@ -213,7 +221,7 @@ static int write_inline(struct write *w)
 
 		inode->mode = fs_mode_without_priv(inode->mode);
 	}
-	err = fs_file_inline_change(inode, MAX(inode->size_bytes, w->off + len), w->off, w->src, len);
+	err = fs_file_inline_change(inode, MAX(inode->size_bytes, w->off + len), w->off, w->src, len, !w->keep_times);
 	if (!err)
 		w->done = len;
 	return err;
@@ -246,6 +254,7 @@ static int write_locked(struct write *w, unsigned flags)
 	err = limit_length(inode, w->off, &w->left);
 	if (err)
 		return err;
+	w->keep_times = flags & FS_WRITE_KEEP_TIMES;
 	w->kill_priv = flags & FS_WRITE_KILL_PRIV && fs_mode_without_priv(inode->mode) != inode->mode;
 	if (fs_inode_has_inline(inode)) {
 		if (fs_file_inline_fits(inode, MAX(inode->size_bytes, w->off + w->left)))
