@@ -125,6 +125,7 @@ TCase *dir_thread_tests(void)
 {
 	TCase *tc = tcase_create("threads");
 
+	tcase_set_tags(tc, "threads");
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, threads_create_and_remove_in_one_directory);
 	tcase_add_loop_test(tc, threads_rename_and_link_across_directories, 0, 2);

@@ -483,6 +483,7 @@ int main(void)
 	SRunner *r;
 	int nr_failed;
 
+	tcase_set_tags(tc, "threads");
 	fsx_need_tools();
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, bytes_between_the_old_end_and_a_write_behind_it_are_zero);

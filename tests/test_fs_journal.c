@@ -587,6 +587,7 @@ int main(void)
 	SRunner *r;
 	int nr_failed;
 
+	tcase_set_tags(t, "threads");
 	fsx_need_tools();
 	tcase_set_timeout(t, 180);
 	tcase_add_test(t, a_journal_in_use_is_told_by_its_feature_not_by_the_state);

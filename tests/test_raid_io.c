@@ -287,6 +287,7 @@ Suite *raid_io_suite(void)
 	Suite *s = suite_create("raid_io");
 	TCase *tc = tcase_create("io");
 
+	tcase_set_tags(tc, "threads");
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, every_loss_is_recovered_from_what_is_left);
 	tcase_add_loop_test(tc, random_batches_read_back_and_parity_is_right, 0, (int)nr_tconfs);

@@ -576,6 +576,7 @@ Suite *raid_life_suite(void)
 	tcase_add_test(tc, events_are_told_in_order_and_by_mds_names);
 	suite_add_tcase(s, tc);
 	tc = tcase_create("life_threads");
+	tcase_set_tags(tc, "threads");
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, members_change_under_threads_that_use_the_array, 0, 4);
 	suite_add_tcase(s, tc);
