@@ -232,32 +232,43 @@ int extent_descend(struct fs_inode *inode, lblk_t lblk, struct extent_path *p)
 
 /* Lookup ---------------------------------------------------------------------------------- */
 
+struct extent extent_at(struct extent_path *p, lblk_t lblk, uint32_t *hole)
+{
+	const unsigned nr = extent_nr(p, 0), i = p->at[0], next = i == nr ? 0 : i + 1;
+	struct extent e = { 0 };
+	lblk_t end = MIN(p->limit, EXTENT_NR_LBLKS);
+
+	*hole = 0;
+	if (i < nr)
+		e = extent_load(extent_record(p, 0, i));
+	if (lblk < e.lblk + e.nr)
+		return e;
+	if (next < nr)
+		end = extent_load(extent_record(p, 0, next)).lblk;
+	if (lblk < end)
+		*hole = (uint32_t)(end - lblk);
+	return (struct extent){ 0 };
+}
+
 int extent_find(struct fs_inode *inode, lblk_t lblk, uint32_t max, struct fs_extent *out)
 {
 	CLEANUP_EXTENT_PATH struct extent_path p;
-	struct extent e = { 0 };
-	unsigned i, next;
-	lblk_t end;
+	struct extent e;
+	uint32_t hole;
 	int err = extent_descend(inode, lblk, &p);
 
 	if (err)
 		return err;
-	i = p.at[0];
-	next = i == extent_nr(&p, 0) ? 0 : i + 1;
-	end = p.limit > lblk ? p.limit : lblk + max;
-	if (next < extent_nr(&p, 0))
-		end = MIN(end, extent_load(extent_record(&p, 0, next)).lblk);
-	if (i < extent_nr(&p, 0))
-		e = extent_load(extent_record(&p, 0, i));
-	out->lblk = lblk;
-	out->pblk = 0;
-	if (lblk < e.lblk + e.nr) {
-		end = e.lblk + e.nr;
-		if (!e.unwritten && !fs_data_blocks_ok(inode->fs, e.pblk, e.nr))
-			return fs_map_bad(inode, "extent", 0, i, e.pblk);
-		out->pblk = e.unwritten ? 0 : e.pblk + (lblk - e.lblk);
-	}
-	out->nr = (uint32_t)MIN((lblk_t)max, end - lblk);
+	e = extent_at(&p, lblk, &hole);
+	if (!e.unwritten && e.nr && !fs_data_blocks_ok(inode->fs, e.pblk, e.nr))
+		return fs_map_bad(inode, "extent", 0, p.at[0], e.pblk);
+	*out = (struct fs_extent){ .lblk = lblk, .nr = max };	/* behind the last possible block there is nothing */
+	if (e.nr)
+		out->nr = (uint32_t)MIN((lblk_t)max, e.lblk + e.nr - lblk);
+	else if (hole)
+		out->nr = MIN(max, hole);
+	if (e.nr && !e.unwritten)
+		out->pblk = e.pblk + (lblk - e.lblk);
 	return 0;
 }
 

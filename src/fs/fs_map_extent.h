@@ -63,6 +63,8 @@ static inline void *extent_record(struct extent_path *p, unsigned level, unsigne
 {
 	return extent_node(p, level) + EXTENT_HEADER_BYTES + (size_t)i * EXTENT_RECORD_BYTES;
 }
+/* What lies at lblk, where p leads: an extent, or with nr 0 a hole of *hole blocks (0: beyond the last possible one). */
+struct extent extent_at(struct extent_path *p, lblk_t lblk, uint32_t *hole);
 struct extent extent_load(const struct ext_disk_extent *raw);
 void extent_store(struct ext_disk_extent *raw, const struct extent *e);
 /* The checksum behind the records of a block, when the filesystem has such. */

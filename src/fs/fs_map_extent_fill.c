@@ -4,30 +4,9 @@
  * A hole gets one run of blocks, which joins the extent before or behind where it lies beside it.
  * Of an unwritten extent the part that is to be written is taken out; it has its blocks already.
  */
-#include <assert.h>
-
 #include "fs/fs_map_extent.h"
 
 enum { FILL_MAX = 8192 };	/* blocks a call; less than EXTENT_MAX_LEN */
-
-/* What lies at lblk: a written or unwritten extent, or with nr 0 a hole of *hole blocks. */
-static struct extent look(struct extent_path *p, lblk_t lblk, uint32_t *hole)
-{
-	const unsigned nr = extent_nr(p, 0), i = p->at[0], next = i == nr ? 0 : i + 1;
-	struct extent e = { 0 };
-	lblk_t end = MIN(p->limit, EXTENT_NR_LBLKS);
-
-	*hole = 0;
-	if (i < nr)
-		e = extent_load(extent_record(p, 0, i));
-	if (lblk < e.lblk + e.nr)
-		return e;
-	if (next < nr)
-		end = extent_load(extent_record(p, 0, next)).lblk;
-	if (lblk < end)
-		*hole = (uint32_t)(end - lblk);
-	return (struct extent){ 0 };
-}
 
 static bool goes_on(const struct extent *a, const struct extent *b)
 {
@@ -192,7 +171,7 @@ int extent_fill(struct jnl_handle *h, struct fs_inode *inode, lblk_t lblk, uint3
 	err = extent_descend(inode, lblk, &p);
 	if (err)
 		return err;
-	found = look(&p, lblk, &hole);
+	found = extent_at(&p, lblk, &hole);
 	if (found.nr && !found.unwritten) {
 		extent_path_put(&p);
 		return extent_find(inode, lblk, max, out);

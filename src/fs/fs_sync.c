@@ -80,7 +80,6 @@ static void take_written(struct fs_inode *inode, uint64_t *from, uint64_t *to)
 
 	if (fs_logs_data(inode->fs))
 		inode->dirty_to = inode->dirty_from;
-
 	*from = inode->dirty_from;
 	*to = inode->dirty_to;
 	inode->dirty_from = inode->dirty_to = 0;
