@@ -194,7 +194,7 @@ static int serve(struct daemon *d, void (*served)(void *arg), void *arg)
 	if (!err)
 		err = session_mount(d, d->fs ? &ops_fs : &ops_volume);
 	if (!err)
-		err = loop_start(d->se, d->o.single_thread ? 1 : d->o.max_threads, &d->loop);
+		err = loop_start(d->se, d->o.single_thread ? 1 : d->o.max_threads, d->o.spin_usec, &d->loop);
 	if (!err) {
 		pid_file_write(&d->o);
 		start_ctl(d);

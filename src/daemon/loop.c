@@ -21,10 +21,16 @@ enum {
 };
 
 static _Thread_local const struct fuse_in_header *the_request;
+static _Thread_local struct worker *the_worker;
 
 const struct fuse_in_header *loop_request(void)
 {
 	return the_request;
+}
+
+struct worker *loop_worker(void)
+{
+	return the_worker;
 }
 
 static void *worker_main(void *arg);
@@ -52,6 +58,7 @@ static int worker_new(struct loop *l, struct worker **out)
 		return -err;
 	}
 	l->workers[l->nr_workers++] = w;
+	atomic_fetch_add(&l->nr_awake, 1);
 	*out = w;
 	return 0;
 }
@@ -65,7 +72,7 @@ static bool lead_pass(struct loop *l)
 		return false;
 	if (next) {
 		list_del(&next->parked);
-		l->nr_parked--;
+		atomic_fetch_add(&l->nr_awake, 1);
 	} else if (l->nr_workers == l->max_threads || worker_new(l, &next)) {
 		return false;
 	}
@@ -92,12 +99,12 @@ static bool park(struct worker *w)
 	if (atomic_load(&l->leader) == w)
 		return true;
 	list_add(&l->parked, &w->parked);
-	l->nr_parked++;
+	atomic_fetch_sub(&l->nr_awake, 1);
 	while (atomic_load(&l->leader) != w && !atomic_load(&l->ending))
 		os_cond_wait(&w->wake, &l->lock);
 	if (!list_is_empty(&w->parked)) {
 		list_del(&w->parked);
-		l->nr_parked--;
+		atomic_fetch_add(&l->nr_awake, 1);
 	}
 	return !atomic_load(&l->ending);
 }
@@ -107,12 +114,8 @@ static bool queue_is_waiting(struct worker *w)
 {
 	struct loop *l = w->loop;
 	struct pollfd p = { .fd = fuse_session_fd(l->se), .events = POLLIN };
-	unsigned nr_awake;
 
-	os_mutex_lock(&l->lock);
-	nr_awake = l->nr_workers - l->nr_parked;
-	os_mutex_unlock(&l->lock);
-	return nr_awake < l->nr_cpus && poll(&p, 1, 0) > 0 && p.revents & POLLIN;
+	return atomic_load_explicit(&l->nr_awake, memory_order_relaxed) < l->nr_cpus && poll(&p, 1, 0) > 0 && p.revents & POLLIN;
 }
 
 static bool is_large(const struct fuse_in_header *h, size_t len_bytes)
@@ -173,6 +176,7 @@ static void *worker_main(void *arg)
 	struct worker *w = arg;
 	struct loop *l = w->loop;
 
+	the_worker = w;
 	while (!atomic_load_explicit(&l->ending, memory_order_relaxed)) {
 		int got;
 
@@ -252,7 +256,7 @@ static void on_kick(int sig)
 	(void)sig;	/* its coming is all: read() returns with EINTR */
 }
 
-int loop_start(struct fuse_session *se, unsigned max_threads, struct loop **out)
+int loop_start(struct fuse_session *se, unsigned max_threads, unsigned spin_usec, struct loop **out)
 {
 	struct sigaction kick = { .sa_handler = on_kick };
 	struct loop *l = calloc(1, sizeof(*l));
@@ -264,6 +268,7 @@ int loop_start(struct fuse_session *se, unsigned max_threads, struct loop **out)
 		return -ENOMEM;
 	l->se = se;
 	l->max_threads = MIN(max_threads, (unsigned)LOOP_MAX_THREADS);
+	l->look_nsec = (uint64_t)spin_usec * 1000;
 	l->nr_cpus = (unsigned)MAX(sysconf(_SC_NPROCESSORS_ONLN), 1L);
 	os_mutex_init(&l->lock, RANK_DAEMON);
 	os_cond_init(&l->watchdog_wake);

@@ -28,8 +28,11 @@ struct fuse_in_header;
 
 enum { LOOP_NR_OPCODES = 64, LOOP_MAX_THREADS = 64 };
 
-/* max_threads 1: no watchdog, one worker. -ENOMEM, -EAGAIN after a message. */
-MUST_CHECK int loop_start(struct fuse_session *se, unsigned max_threads, struct loop **out);
+/*
+ * max_threads 1: no watchdog, one worker. spin_usec: how long the lead looks for a request before it
+ * sleeps, 0 not at all. -ENOMEM, -EAGAIN after a message.
+ */
+MUST_CHECK int loop_start(struct fuse_session *se, unsigned max_threads, unsigned spin_usec, struct loop **out);
 /* Becomes readable when the connection has ended (unmounted, or an error after a message). */
 int loop_end_fd(const struct loop *l);
 /* Ends the workers, whatever the connection does; joins them; frees. NULL is fine. */
@@ -37,6 +40,12 @@ void loop_stop(struct loop *l);
 
 /* The request that the calling worker serves, as it came; NULL in any other thread. */
 const struct fuse_in_header *loop_request(void);
+
+/*
+ * One request from the connection, for libfuse to call: read(2)'s results and errors. fd must not
+ * block. Waits in the way of loop_wait.c.
+ */
+ssize_t loop_receive(int fd, void *buf, size_t len_bytes);
 
 struct loop_stats {
 	unsigned nr_threads;

@@ -1,4 +1,4 @@
-/* loop_int.h: the state behind loop.h, shared by loop.c and loop_stat.c. */
+/* loop_int.h: the state behind loop.h, shared by loop.c, loop_stat.c and loop_wait.c. */
 #ifndef OSFS_DAEMON_LOOP_INT_H
 #define OSFS_DAEMON_LOOP_INT_H
 
@@ -18,6 +18,7 @@ struct worker {
 	atomic_uint_fast64_t busy_since;	/* [atomic] nanoseconds; 0: not inside a request */
 	atomic_bool ended;			/* [atomic] has left worker_main */
 	unsigned nr_served;			/* own */
+	int wait_score;				/* own; above 0: requests have been coming fast */
 	struct {
 		atomic_uint_fast64_t nr, nsec;	/* [atomic] written by the worker alone */
 	} op[LOOP_NR_OPCODES];
@@ -33,13 +34,14 @@ struct loop {
 	struct fuse_session *se;	/* [const after start] */
 	unsigned max_threads;		/* [const after start] */
 	unsigned nr_cpus;		/* [const after start] */
+	uint64_t look_nsec;		/* [const after start] see loop_wait.c; 0: sleep at once */
 	int end_fd;			/* [const after start] eventfd */
 	os_mutex lock;			/* RANK_DAEMON */
 	_Atomic(struct worker *) leader;	/* written under lock */
 	struct worker *workers[LOOP_MAX_THREADS];	/* [lock]; entries stay */
 	unsigned nr_workers;		/* [lock] */
 	struct list parked;		/* [lock] last parked first: its caches are warm */
-	unsigned nr_parked;		/* [lock] */
+	atomic_uint nr_awake;		/* written under lock: workers that are not parked */
 	atomic_bool ending;
 	struct op_kind kinds[LOOP_NR_OPCODES];
 
@@ -55,5 +57,7 @@ uint64_t loop_now(void);	/* CLOCK_MONOTONIC in nanoseconds */
 bool loop_kind_blocks(struct loop *l, unsigned opcode);
 /* Calls fuse_session_process_buf() and learns from it. */
 void loop_serve_measured(struct worker *w, unsigned opcode);
+/* The calling thread's; NULL in any other. */
+struct worker *loop_worker(void);
 
 #endif

@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "config.h"
 
-enum { DEFAULT_THREADS = 10, MIN_CACHE_MIB = 16, MAX_DEFAULT_CACHE_MIB = 256 };
+enum { DEFAULT_THREADS = 10, DEFAULT_SPIN_USEC = 50, MIN_CACHE_MIB = 16, MAX_DEFAULT_CACHE_MIB = 256 };
 
 /* An eighth of the machine's memory, 256 MiB at the most. */
 static uint64_t default_cache_bytes(void)
@@ -25,7 +25,7 @@ static uint64_t default_cache_bytes(void)
 void opts_init(struct opts *o)
 {
 	*o = (struct opts){ .cache_bytes = default_cache_bytes(), .max_threads = DEFAULT_THREADS,
-			     .writeback = true };
+			     .spin_usec = DEFAULT_SPIN_USEC, .writeback = true };
 }
 
 void opts_fini(struct opts *o)

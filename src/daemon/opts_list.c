@@ -68,6 +68,13 @@ static int parse_threads(struct opts *o, const char *value)
 	return err || !o->max_threads ? -EINVAL : 0;
 }
 
+static int parse_spin(struct opts *o, const char *value)
+{
+	enum { MAX_USEC = 10000 };
+
+	return parse_u32(value, 10, MAX_USEC, &o->spin_usec);
+}
+
 /* A path is made absolute, since the daemon leaves the current directory; a plain name is looked up in PATH. */
 static int parse_on_event(struct opts *o, const char *value)
 {
@@ -165,6 +172,7 @@ static const struct opt_row rows[] = {
 	VALUE("umask", parse_umask),
 	VALUE("cache_size", parse_cache_size),
 	VALUE("max_threads", parse_threads),
+	VALUE("spin", parse_spin),
 	VALUE("errors", parse_errors),
 	VALUE("on-event", parse_on_event),
 	VALUE("slow_msec", parse_slow_msec),

@@ -17,6 +17,7 @@
  */
 #include "session.h"
 
+#include <fcntl.h>
 #include <fuse3/fuse_log.h>
 #include <linux/fuse.h>
 #include <linux/magic.h>
@@ -154,7 +155,7 @@ static ssize_t send_reply(int fd, struct iovec *iov, int nr_iov, void *userdata)
 
 static ssize_t receive_request(int fd, void *buf, size_t len, void *userdata)
 {
-	return read(fd, buf, len);
+	return loop_receive(fd, buf, len);
 }
 
 int session_mount(struct daemon *d, const struct fuse_lowlevel_ops *ops)
@@ -182,6 +183,8 @@ int session_mount(struct daemon *d, const struct fuse_lowlevel_ops *ops)
 		err = -EPERM;	/* fusermount3 or libfuse said why */
 	if (!err)
 		err = fuse_session_custom_io(d->se, &io, fuse_session_fd(d->se));
+	if (!err && fcntl(fuse_session_fd(d->se), F_SETFL, O_RDWR | O_NONBLOCK))
+		err = -errno;
 	if (err)
 		log_error("cannot mount at %s", d->o.mountpoint);
 	return err;
