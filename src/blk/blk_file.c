@@ -48,26 +48,39 @@ static bool submit_transfer(struct blk_file *f, struct blk_io *io, bool alone)
 	return true;
 }
 
+static bool submit_flush(struct blk_file *f, struct blk_io *io, bool alone)
+{
+	io->err = 0;
+	if (!file_needs_flush(f))
+		return true;
+	if (!alone && f->ring_syncs && file_ring_start(f, io, f->fd))
+		return false;
+	io->err = file_sync(f);
+	return true;
+}
+
 static bool file_submit(struct blk_dev *d, struct blk_io *io, bool alone)
 {
 	struct blk_file *f = blk_file_of(d);
+	bool done = true;
 
 	switch (io->op) {
 	case BLK_READ:
 	case BLK_WRITE:
-		return submit_transfer(f, io, alone);
+		done = submit_transfer(f, io, alone);
+		break;
 	case BLK_FLUSH:
-		if (!alone && f->ring_syncs && file_ring_start(f, io, f->fd))
-			return false;
-		io->err = file_sync(f);
-		return true;
+		return submit_flush(f, io, alone);
 	case BLK_DISCARD:
 		io->err = file_discard(f, io);
-		return true;
+		break;
 	default:
 		io->err = file_zero(f, io);
-		return true;
+		break;
 	}
+	if (done)
+		file_changed(f, io);
+	return done;
 }
 
 static void file_reap(void)
@@ -294,6 +307,7 @@ int blk_file_open(const char *path, const struct blk_open_opts *opts, struct blk
 	if (!f)
 		return -ENOMEM;
 	f->fd = f->direct_fd = -1;
+	atomic_init(&f->nr_changes, 1);
 	err = open_phases(f, path, opts, &created);
 	if (err) {
 		if (created)

@@ -15,6 +15,12 @@ struct blk_file {
 	bool ring_writes;	/* writes of a batch, */
 	bool ring_syncs;	/* flushes and BLK_FUA writes of a batch */
 	atomic_uint nr_failed;	/* I/O errors so far; says which of them are logged */
+	/*
+	 * Flushes that have nothing to flush are not issued. A change counts when it is complete, so that
+	 * a flush that begins later covers it; what earlier users left in the page cache is the first.
+	 */
+	atomic_uint_fast64_t nr_changes;	/* completed writes (not BLK_FUA), zeroes and discards */
+	atomic_uint_fast64_t nr_flushed;	/* of those, how many a flush has covered */
 };
 
 static inline struct blk_file *blk_file_of(struct blk_dev *d)
@@ -48,6 +54,22 @@ int file_transfer(struct blk_file *f, int fd, const struct blk_io *io, struct fi
 /* READ or WRITE through an aligned buffer to direct_fd. */
 int file_bounce(struct blk_file *f, const struct blk_io *io);
 int file_sync(struct blk_file *f);
+/* Completed changes so far, to be said before a flush begins; */
+uint64_t file_changes(const struct blk_file *f);
+/* and after it has succeeded. */
+void file_flushed(struct blk_file *f, uint64_t nr_changes);
+static inline bool file_needs_flush(const struct blk_file *f)
+{
+	return file_changes(f) != atomic_load(&f->nr_flushed);
+}
+
+/* A part of io, or all of it, is complete, with or without an error. */
+static inline void file_changed(struct blk_file *f, const struct blk_io *io)
+{
+	if (io->op != BLK_READ && io->op != BLK_FLUSH && !(io->op == BLK_WRITE && io->flags & BLK_FUA))
+		atomic_fetch_add(&f->nr_changes, 1);
+}
+
 int file_check(struct blk_file *f, bool thorough);	/* as blk_check() */
 int file_discard(struct blk_file *f, const struct blk_io *io);
 int file_zero(struct blk_file *f, const struct blk_io *io);

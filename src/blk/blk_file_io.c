@@ -180,8 +180,22 @@ int file_bounce(struct blk_file *f, const struct blk_io *io)
 	return err;
 }
 
+uint64_t file_changes(const struct blk_file *f)
+{
+	return atomic_load(&f->nr_changes);
+}
+
+void file_flushed(struct blk_file *f, uint64_t nr_changes)
+{
+	uint_fast64_t old = atomic_load(&f->nr_flushed);
+
+	while (old < nr_changes && !atomic_compare_exchange_weak(&f->nr_flushed, &old, nr_changes))
+		;
+}
+
 int file_sync(struct blk_file *f)
 {
+	const uint64_t nr_changes = file_changes(f);
 	int ret;
 
 	do
@@ -189,6 +203,7 @@ int file_sync(struct blk_file *f)
 	while (ret < 0 && errno == EINTR);
 	if (ret < 0 && errno != EINVAL && errno != EROFS)	/* those two: nothing there to sync */
 		return file_failed(f, BLK_FLUSH, 0, -errno);
+	file_flushed(f, nr_changes);
 	return 0;
 }
 

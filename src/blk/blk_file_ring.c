@@ -32,6 +32,7 @@ struct slot {
 	struct blk_io *io;
 	struct file_span span;
 	uint64_t len;		/* bytes of the span; 0: a flush */
+	uint64_t nr_changes;	/* of a flush: what it covers */
 	int fd;
 };
 
@@ -130,8 +131,13 @@ static void slot_complete(const struct slot *s, int res)
 	struct file_span rest = s->span;
 	int err;
 
-	if (res >= 0 && (uint64_t)res == s->len)
+	if (res >= 0 && (uint64_t)res == s->len) {
+		if (s->io->op == BLK_FLUSH)
+			file_flushed(f, s->nr_changes);
+		else
+			file_changed(f, s->io);
 		return;
+	}
 	if (res < 0 && !can_finish_plainly(res)) {
 		err = file_failed(f, s->io->op, s->span.pos, res);
 	} else if (s->io->op == BLK_FLUSH) {
@@ -140,6 +146,7 @@ static void slot_complete(const struct slot *s, int res)
 		file_span_advance(&rest, s->io->iov, res > 0 ? (uint64_t)res : 0);
 		err = file_transfer(f, res > 0 ? f->fd : s->fd, s->io, rest);
 	}
+	file_changed(f, s->io);
 	if (!s->io->err)
 		s->io->err = err;
 }
@@ -217,6 +224,7 @@ static void start_sync(struct ring *r, struct blk_io *io, int fd)
 	struct slot *slot;
 
 	sqe = ring_entry(r, io, fd, &slot);
+	slot->nr_changes = file_changes(blk_file_of(io->dev));
 	io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
 	io_uring_sqe_set_data64(sqe, (uint64_t)(slot - r->slots));
 }

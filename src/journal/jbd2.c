@@ -31,7 +31,7 @@ static void *thread_main(void *arg)
 	os_mutex_lock(&j->lock);
 	while (!j->stop) {
 		if (jnl_is_aborted(&j->jnl)) {
-			os_cond_wait(&j->changed, &j->lock);
+			os_cond_wait(&j->wanted, &j->lock);
 			continue;
 		}
 		atomic_store(&j->kicked, false);
@@ -39,13 +39,13 @@ static void *thread_main(void *arg)
 			jbd2_commit_some(j);
 			continue;
 		}
-		if (jbd2_free_blocks(j) < j->nr_ring / 2 && !j->checkpointing) {
+		if (jbd2_is_filling(j) && !j->checkpointing) {
 			os_mutex_unlock(&j->lock);
 			(void)!jbd2_checkpoint(j, j->nr_ring / 4 * 3, true);	/* an error has aborted */
 			os_mutex_lock(&j->lock);
 			continue;
 		}
-		os_cond_wait_msec(&j->changed, &j->lock, MAX(j->commit_msec / 4, 1u));
+		os_cond_wait_msec(&j->wanted, &j->lock, MAX(j->commit_msec / 4, 1u));
 	}
 	os_mutex_unlock(&j->lock);
 	return NULL;
@@ -57,7 +57,7 @@ static void thread_stop(struct jbd2 *j)
 		return;
 	os_mutex_lock(&j->lock);
 	j->stop = true;
-	os_cond_broadcast(&j->changed);
+	os_cond_signal(&j->wanted);
 	os_mutex_unlock(&j->lock);
 	pthread_join(j->thread, NULL);
 	j->background = false;
@@ -124,6 +124,7 @@ static void journal_fini(struct jbd2 *j)
 	os_mutex_fini(&j->lock);
 	os_mutex_fini(&j->sb_lock);
 	os_cond_fini(&j->changed);
+	os_cond_fini(&j->wanted);
 	jnl_fini(&j->jnl);
 	free(j);
 }
@@ -262,6 +263,7 @@ static int journal_init(struct jbd2 *j, const struct jbd2_opts *o)
 	os_mutex_init(&j->lock, RANK_JNL);
 	os_mutex_init(&j->sb_lock, RANK_JBD2_SB);
 	os_cond_init(&j->changed);
+	os_cond_init(&j->wanted);
 	jnl_init(&j->jnl, &jbd2_ops, o->cache, o->dev);
 	settle_sizes(j);
 	cache_set_freezer(o->cache, NULL, NULL, NULL);	/* frames in use are held: the cache copies others at any time */

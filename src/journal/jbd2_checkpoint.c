@@ -27,6 +27,11 @@ bool jbd2_has_room(const struct jbd2 *j)
 	return jbd2_free_blocks(j) >= (unplaced ? 2 * one : one);
 }
 
+bool jbd2_is_filling(const struct jbd2 *j)
+{
+	return jbd2_free_blocks(j) < j->nr_ring / 2;
+}
+
 int jbd2_store_tail(struct jbd2 *j, uint32_t start, uint32_t seq, unsigned flags)
 {
 	LOCK_GUARD(&j->sb_lock);

@@ -274,6 +274,8 @@ void jbd2_commit_some(struct jbd2 *j)
 	os_mutex_lock(&j->lock);
 	j->busy = false;
 	os_cond_broadcast(&j->changed);
+	if (jbd2_is_filling(j))
+		jbd2_kick(j);
 }
 
 bool jbd2_is_committed(const struct jnl *jnl, jnl_tid tid)

@@ -98,7 +98,8 @@ struct jbd2 {
 	uint32_t tags_per_block, revokes_per_block;	/* [const] */
 
 	os_mutex lock;			/* RANK_JNL */
-	os_cond changed;		/* a commit or a checkpoint ended, the thread is wanted */
+	os_cond changed;		/* a commit or a checkpoint ended */
+	os_cond wanted;			/* the thread is */
 	_Atomic(struct jbd2_txn *) running;	/* set under lock, cleared under lock with handles frozen */
 	struct jbd2_txn *committing;	/* [lock] */
 	struct jbd2_txn *spare;		/* [lock] for the next transaction */
@@ -136,6 +137,8 @@ static inline struct jbd2_txn *jbd2_running(struct jbd2 *j)
 }
 
 uint64_t jbd2_now_msec(void);
+/* Tells the thread that there is something to do. lock held. */
+void jbd2_kick(struct jbd2 *j);
 
 /* jbd2_txn.c ------------------------------------------------------------------------------- */
 void jbd2_txn_free(struct jbd2_txn *t);
@@ -182,6 +185,7 @@ void jbd2_commit_some(struct jbd2 *j);
 /* jbd2_checkpoint.c ------------------------------------------------------------------------------ */
 uint32_t jbd2_free_blocks(const struct jbd2 *j);	/* lock held */
 bool jbd2_has_room(const struct jbd2 *j);		/* for a new transaction; lock held */
+bool jbd2_is_filling(const struct jbd2 *j);		/* time for a checkpoint; lock held */
 /*
  * Until at least want blocks are free (or the log is empty of what is committed). may_commit: also
  * commits the running transaction when it has blocks that are in the way. No lock held.

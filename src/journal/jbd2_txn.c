@@ -143,13 +143,18 @@ int jbd2_wait_room(struct jnl *jnl, unsigned nr_credits)
 	return jnl_is_aborted(jnl) ? -EROFS : err;
 }
 
-static void kick(struct jbd2 *j)
+void jbd2_kick(struct jbd2 *j)
 {
-	if (!j->background || atomic_exchange(&j->kicked, true))
-		return;
-	os_mutex_lock(&j->lock);
-	os_cond_broadcast(&j->changed);
-	os_mutex_unlock(&j->lock);
+	if (j->background && !atomic_exchange(&j->kicked, true))
+		os_cond_signal(&j->wanted);
+}
+
+/* The commit begins before the next handle has to wait for it. */
+static void kick_early(struct jbd2 *j)
+{
+	LOCK_GUARD(&j->lock);
+
+	jbd2_kick(j);
 }
 
 int jbd2_end(struct jnl_handle *h)
@@ -159,9 +164,8 @@ int jbd2_end(struct jnl_handle *h)
 	const unsigned now = atomic_fetch_add(&jbd2_running(j)->nr_reserved, more) + more;
 
 	assert(h->nr_used <= h->nr_reserved);	/* the credits were a true sum */
-	/* The commit begins before the next one has to wait for it. */
-	if (unlikely(now > j->max_txn / 4 * 3))
-		kick(j);
+	if (unlikely(now > j->max_txn / 4 * 3) && !atomic_load_explicit(&j->kicked, memory_order_relaxed))
+		kick_early(j);
 	return jnl_is_aborted(&j->jnl) ? -EROFS : 0;
 }
 
