@@ -109,13 +109,14 @@ static bool park(struct worker *w)
 	return !atomic_load(&l->ending);
 }
 
-/* Another request waits, and a CPU for the thread that would take it. */
-static bool queue_is_waiting(struct worker *w)
+/* Another request waits, and one of nr_cpus for the thread that would take it. */
+static bool queue_is_waiting(struct worker *w, unsigned nr_cpus)
 {
 	struct loop *l = w->loop;
 	struct pollfd p = { .fd = fuse_session_fd(l->se), .events = POLLIN };
 
-	return atomic_load_explicit(&l->nr_awake, memory_order_relaxed) < l->nr_cpus && poll(&p, 1, 0) > 0 && p.revents & POLLIN;
+	return atomic_load_explicit(&l->nr_awake, memory_order_relaxed) < nr_cpus && poll(&p, 1, 0) > 0 &&
+	       p.revents & POLLIN;
 }
 
 static bool is_large(const struct fuse_in_header *h, size_t len_bytes)
@@ -133,7 +134,10 @@ static bool should_hand_over(struct worker *w, const struct fuse_in_header *h, u
 		return false;
 	if (loop_kind_blocks(l, opcode))
 		return true;
-	return (++w->nr_served % SHARE_EVERY == 0 || is_large(h, len_bytes)) && queue_is_waiting(w);
+	if (is_large(h, len_bytes))
+		return queue_is_waiting(w, l->nr_cpus);
+	/* Who asks for little at a time needs a CPU for itself. */
+	return ++w->nr_served % SHARE_EVERY == 0 && queue_is_waiting(w, l->nr_cpus - 1);
 }
 
 static void watchdog_wake(struct loop *l)
