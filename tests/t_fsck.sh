@@ -162,4 +162,13 @@ else
     drive --seeds "$seeds"
     drive --noise "$noise"
 fi
+
+# the same on arrays, whole and short of members
+if [ -z "$small" ] && [ -e /dev/fuse ]; then
+    kinds=(gd-zero map-noise dup-map htree-zero journal-super xattr-value)
+    [ "${OSFS_TEST_TIER:-}" != night ] || kinds=()
+    for array in 5:4 5:4:1 6:5:2 10:4:1; do
+        drive --osfs "$OSFS" --array $array "${kinds[@]}"
+    done
+fi
 note ok

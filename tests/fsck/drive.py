@@ -1,10 +1,14 @@
 """drive.py: each damage of tests/fsck, or seeded combinations, against fsck.osfs and e2fsck.
 
-    drive.py --fsck PROGRAM --mkfs PROGRAM --work DIR --tree DIR [--seeds FROM:TO] [--noise FROM:TO] [NAME...]
+    drive.py --fsck PROGRAM --mkfs PROGRAM --work DIR --tree DIR [--seeds FROM:TO] [--noise FROM:TO]
+             [--osfs PROGRAM --array LEVEL:N[:MISSING]] [NAME...]
 
 For each: fsck.osfs -fn names the expected problems and agrees with e2fsck -fn on clean or not;
 after fsck.osfs -fy a second run and e2fsck -fn are clean, and files that the recipe does not
 name are unchanged; those it calls moved exist somewhere.
+
+With --array the filesystem lies on an array of N members, of which the last MISSING are not given to
+fsck.osfs; e2fsck looks at what the volume holds.
 """
 import argparse
 import hashlib
@@ -41,6 +45,40 @@ def run(*args):
     return p.returncode, p.stdout.decode("utf-8", "replace")
 
 
+class Array:
+    """Members that fsck.osfs is given, and the way of an image onto them and back (osfs volume)."""
+    def __init__(self, a):
+        level, n, missing = (a.array + ":0").split(":")[:3]
+        self.a, self.mnt = a, os.path.join(a.work, "volume")
+        members = [os.path.join(a.work, "member%d" % i) for i in range(int(n))]
+        self.members = members[:len(members) - int(missing)]
+        self.must(a.mkfs, "-q", "-F", "--level=" + level, "--size=24M", *members)
+        os.makedirs(self.mnt, exist_ok=True)
+
+    @staticmethod
+    def must(*args):
+        rc, out = run(*args)
+        if rc:
+            raise Failed("%s: exit %d\n%s" % (" ".join(args), rc, out))
+
+    def mounted(self, fn, *options):
+        self.must(self.a.osfs, "volume", *options, *self.members, self.mnt)
+        try:
+            with open(os.path.join(self.mnt, "volume"), "rb" if options == ("-o", "ro") else "r+b") as f:
+                return fn(f)
+        finally:
+            self.must(self.a.osfs, "umount", self.mnt)
+
+    def put(self, img):
+        self.mounted(lambda f: shutil.copyfileobj(open(img, "rb"), f, 1 << 20), "-o", "degraded")
+
+    def get(self, img):
+        size = os.path.getsize(img)
+        data = self.mounted(lambda f: f.read(size), "-o", "ro")
+        with open(img, "wb") as f:
+            f.write(data)
+
+
 class Recipe:
     def __init__(self, name):
         self.name, self.image, self.damage, self.expect, self.lost, self.moved = name, "base", [], [], [], []
@@ -63,6 +101,7 @@ class Driver:
     def __init__(self, a):
         self.a = a
         self.bases = {}
+        self.array = Array(a) if a.array else None
 
     def base(self, name):
         """(path, {path: hash}, {ino: path}) of an undamaged image."""
@@ -116,8 +155,16 @@ class Driver:
         d.f.close()
         return found
 
+    def run_fsck(self, img, *options):
+        if not self.array:
+            return run(self.a.fsck, *options, img)
+        self.array.put(img)
+        rc, out = run(self.a.fsck, *options, *self.array.members)
+        self.array.get(img)
+        return rc, out
+
     def fsck(self, mode, img):
-        rc, out = run(self.a.fsck, "-f" + mode, img)
+        rc, out = self.run_fsck(img, "-f" + mode)
         if rc < 0 or rc & ~5 or "Sanitizer" in out or "runtime error" in out:
             raise Failed("fsck.osfs -f%s: exit %d\n%s" % (mode, rc, out[-3000:]))
         return rc, out
@@ -131,7 +178,7 @@ class Driver:
             d.run(line)
         d.i.f.close()
         was = hashlib.sha1(open(img, "rb").read()).hexdigest()
-        rc, out = run(self.a.fsck, "-fn", "--json", img)
+        rc, out = self.run_fsck(img, "-fn", "--json")
         if rc < 0 or rc & ~5:
             raise Failed("fsck.osfs -fn --json: exit %d\n%s" % (rc, out[-3000:]))
         try:
@@ -229,6 +276,8 @@ def main():
         p.add_argument("--" + name, required=True)
     p.add_argument("--seeds", type=span)
     p.add_argument("--noise", type=span)
+    p.add_argument("--osfs")
+    p.add_argument("--array")
     p.add_argument("--keep-going", action="store_true")
     p.add_argument("names", nargs="*")
     a = p.parse_args()

@@ -2,6 +2,7 @@
 #include "config.h"
 #include "ctl.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,12 +52,30 @@ static bool take_options(const struct request *r, struct options *o)
 	return false;
 }
 
+/* The file's inode, by a path as seen from here or one within the filesystem; 0 after a message. */
+static uint64_t ino_of(const char *mountpoint, const char *word)
+{
+	struct stat mnt, st;
+	char inner[PATH_MAX];
+
+	if (stat(mountpoint, &mnt)) {
+		log_error("%s: %s", mountpoint, strerror(errno));
+		return 0;
+	}
+	if (!stat(word, &st) && st.st_dev == mnt.st_dev)
+		return st.st_ino;
+	if (snprintf(inner, sizeof(inner), "%s/%s", mountpoint, word) < (int)sizeof(inner) && !stat(inner, &st) &&
+	    st.st_dev == mnt.st_dev)
+		return st.st_ino;
+	log_error("%s: no file of the mount at %s", word, mountpoint);
+	return 0;
+}
+
 /* MNT [PATH [OFFSET]]: the file is named by its inode, which the mount's stat tells. */
 static json_t *of_mount(const struct options *o, const struct layout_ask *ask)
 {
 	json_t *what = json_pack("{s:i}", "rows", (int)ask->nr_rows);
 	uint64_t offset = ask->offset_bytes;
-	struct stat mnt, st;
 
 	if (o->nr_words > 3 || (o->nr_words > 2 && !parse_u64("layout", o->words[2], &offset))) {
 		if (o->nr_words > 3)
@@ -65,17 +84,13 @@ static json_t *of_mount(const struct options *o, const struct layout_ask *ask)
 		return NULL;
 	}
 	if (o->nr_words > 1) {
-		if (stat(o->words[1], &st) || stat(o->words[0], &mnt)) {
-			log_error("%s: %s", o->words[1], strerror(errno));
+		const uint64_t ino = ino_of(o->words[0], o->words[1]);
+
+		if (!ino) {
 			json_decref(what);
 			return NULL;
 		}
-		if (st.st_dev != mnt.st_dev) {
-			log_error("%s does not lie on the mount of %s", o->words[1], o->words[0]);
-			json_decref(what);
-			return NULL;
-		}
-		json_object_set_new(what, "ino", json_integer((json_int_t)st.st_ino));
+		json_object_set_new(what, "ino", json_integer((json_int_t)ino));
 	}
 	if (ask->has_offset || o->nr_words > 1)
 		json_object_set_new(what, "offset", json_integer((json_int_t)offset));
