@@ -79,6 +79,20 @@ static enum walk_act claim_ptr(struct walk *wk, struct visit *v)
 	return WALK_KEEP;
 }
 
+/* Nothing below it was claimed, so it is the end of the last claim. */
+static void claim_gone(struct walk *wk, pblk_t pblk)
+{
+	struct look *l = wk->arg;
+	struct inode_scratch *s = l->s;
+	struct claim *last = s->claims.nr ? &s->claims.v[s->claims.nr - 1] : NULL;
+
+	if (!last || last->first + last->nr != pblk + 1)
+		return;
+	l->nr_blocks--;
+	if (--last->nr == 0)
+		s->claims.nr--;
+}
+
 static bool claim_bad(struct walk *wk, enum problem pr, const struct fsck_args *args)
 {
 	return fsck_fix_args(wk->w, pr, args);
@@ -86,7 +100,8 @@ static bool claim_bad(struct walk *wk, enum problem pr, const struct fsck_args *
 
 static void look_at_map(struct look *l)
 {
-	struct walk wk = { .w = l->w, .ino = l->ino, .raw = l->raw, .ptr = claim_ptr, .bad = claim_bad, .arg = l };
+	struct walk wk = { .w = l->w, .ino = l->ino, .raw = l->raw, .ptr = claim_ptr, .bad = claim_bad,
+			   .gone = claim_gone, .arg = l };
 
 	fsck_walk(&wk);
 	l->dirty |= wk.raw_dirty;
