@@ -60,11 +60,22 @@ static void panic_end(void *arg)
 
 /* Opening and closing ------------------------------------------------------------------ */
 
+/*
+ * The whole daemon stays within cache_size and 32 MiB: inodes, threads and what requests of the
+ * moment need are more than those 32 with many clients, so that the cache gives up a part.
+ */
+static uint64_t cache_part(uint64_t cache_bytes)
+{
+	enum { OTHERS_PART = 16, OTHERS_MAX_BYTES = 16 << 20 };
+
+	return cache_bytes - MIN(cache_bytes / OTHERS_PART, (uint64_t)OTHERS_MAX_BYTES);
+}
+
 static int open_fs(struct daemon *d)
 {
 	const struct opts *o = &d->o;
 	const struct fs_opts fo = {
-		.alloc = d->alloc, .cache_bytes = o->cache_bytes, .background = true, .read_only = d->read_only,
+		.alloc = d->alloc, .cache_bytes = cache_part(o->cache_bytes), .background = true, .read_only = d->read_only,
 		.atime = o->atime, .errors = o->errors, .last_mounted = o->mountpoint,
 		.data = o->data, .commit_sec = o->commit_sec, .norecovery = o->norecovery,
 		.panic = panic_end, .panic_arg = d,
