@@ -64,6 +64,11 @@ static bool file_submit(struct blk_dev *d, struct blk_io *io, bool alone)
 	struct blk_file *f = blk_file_of(d);
 	bool done = true;
 
+	/* A write behind the end of a truncated image would make it grow again, with a hole that reads as zeroes. */
+	if (io->op != BLK_READ && io->op != BLK_FLUSH && file_check(f, false)) {
+		io->err = file_failed(f, io->op, io->sect << SECT_SHIFT, -EIO);
+		return true;
+	}
 	switch (io->op) {
 	case BLK_READ:
 	case BLK_WRITE:

@@ -33,9 +33,10 @@ int file_failed(struct blk_file *f, enum blk_op op, uint64_t at, int err)
 
 	if (!is_pow2(nr))
 		return err;
-	if (err == -EIO && op == BLK_READ && !f->is_block && !fstat(f->fd, &st) && (uint64_t)st.st_size <= at)
-		log_error("%s: read at sector %" PRIu64 ": the image ends at sector %" PRIu64 " of %" PRIu64
-			  ", it has been truncated", f->dev.name, at >> SECT_SHIFT,
+	if (err == -EIO && op != BLK_FLUSH && !f->is_block && !fstat(f->fd, &st) &&
+	    (uint64_t)st.st_size >> SECT_SHIFT < f->dev.nr_sects)
+		log_error("%s: %s at sector %" PRIu64 ": the image ends at sector %" PRIu64 " of %" PRIu64
+			  ", it has been truncated", f->dev.name, blk_op_name(op), at >> SECT_SHIFT,
 			  (uint64_t)st.st_size >> SECT_SHIFT, f->dev.nr_sects);
 	else if (op == BLK_FLUSH)
 		log_error("%s: flush: %s", f->dev.name, strerror(-err));
@@ -267,27 +268,11 @@ static int write_zeroes(struct blk_file *f, const struct blk_io *io)
 	return 0;
 }
 
-/* A hole behind the end of a truncated image does not bring the end back; a write would have. */
-static int extend_over(struct blk_file *f, const struct blk_io *io)
-{
-	uint64_t end = (io->sect + io->nr_sects) << SECT_SHIFT;
-	struct blk_io last = { .dev = io->dev, .op = BLK_ZERO, .sect = (end >> SECT_SHIFT) - 1, .nr_sects = 1 };
-	struct stat st;
-
-	if (fstat(f->fd, &st) < 0)
-		return file_failed(f, BLK_ZERO, end, -errno);
-	return (uint64_t)st.st_size < end ? write_zeroes(f, &last) : 0;
-}
-
 static int zero_image(struct blk_file *f, const struct blk_io *io)
 {
 	int err = fallocate_range(f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, io);
 
-	if (!err)
-		return extend_over(f, io);
-	if (is_unsupported(err))
-		err = fallocate_range(f, FALLOC_FL_ZERO_RANGE, io);
-	return err;
+	return is_unsupported(err) ? fallocate_range(f, FALLOC_FL_ZERO_RANGE, io) : err;
 }
 
 int file_zero(struct blk_file *f, const struct blk_io *io)

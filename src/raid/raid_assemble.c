@@ -51,7 +51,6 @@ static int load_members(struct assembly *a, struct blk_dev **devs, unsigned nr)
 		}
 		m->data_offset = m->sb.info.data_offset;
 		atomic_init(&m->write_mostly, m->sb.info.write_mostly);
-		r->has_images |= blk_can_check(devs[i]);
 		if (!a->ref || m->sb.info.events > a->ref->sb.info.events)
 			a->ref = m;
 	}

@@ -222,7 +222,6 @@ struct raid {
 	uint64_t nr_writes_seen;	/* [lock] by the last raid_idle() */
 	unsigned nr_idles;		/* [lock] */
 	atomic_bool is_slow;		/* a batch took longer than the limit */
-	bool has_images;		/* [gate] members that raid_watch_members() can say something about */
 	struct blk_io *sb_ios;		/* [lock] one a member */
 	struct iovec *sb_iovs;		/* [lock] */
 	int16_t *roles;			/* [lock] by device number */
@@ -368,11 +367,8 @@ void raid_member_over_limit(struct raid *r, struct raid_member *m, const char *l
 /* Counts one more; true when it is one too many. [lock] */
 bool raid_tally_add(struct raid_tally *t, unsigned most);
 
-/*
- * raid_watch.c: members whose images are not what they were are set faulty; thorough: also
- * what need not be looked at before every write. -EIO: one that the array cannot lose. In the gate.
- */
-int raid_watch_members(struct raid *r, bool thorough);
+/* raid_watch.c: what has happened to a member's image, by an error of blk_check(). */
+const char *raid_watch_text(int err);
 
 /* raid_event.c: told later, with no lock held. member may be NULL, detail too; both are copied. [lock] */
 void raid_event_add(struct raid *r, const char *name, const struct raid_member *member, const char *detail);

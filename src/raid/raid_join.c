@@ -181,7 +181,6 @@ static int join_link(struct joining *j, struct raid_member *m, bool readd)
 
 	raid_change_begin(r);
 	r->members[r->nr_members++] = m;
-	r->has_images |= blk_can_check(m->dev);
 	if (readd) {
 		raid_seat(r, (unsigned)m->sb.info.role, m, true);
 		raid_bitmap_copy(r, m);

@@ -258,6 +258,7 @@ void raid_read_failed(struct raid *r, struct raid_member *m, sect_t dev_sect, in
 void raid_write_failed(struct raid *r, struct raid_member *m, sect_t dev_sect, int err)
 {
 	char text[160];
+	const char *why;
 
 	atomic_fetch_add(&m->nr_write_errors, 1);
 	snprintf(text, sizeof(text), "write at data sector %" PRIu64 " failed: %s", dev_sect - m->data_offset,
@@ -266,8 +267,9 @@ void raid_write_failed(struct raid *r, struct raid_member *m, sect_t dev_sect, i
 		log_error("%s: slot %d of array %s: %s", blk_name(m->dev), atomic_load(&m->slot), blk_name(&r->dev), text);
 		return;
 	}
+	why = blk_check(m->dev, false) ? raid_watch_text(-ENODATA) : NULL;
 	LOCK_GUARD(&r->lock);
-	raid_member_fail_locked(r, m, text, "a write failed");
+	raid_member_fail_locked(r, m, why ? why : text, why ? why : "a write failed");
 }
 
 /* ---- writes outside of runs -------------------------------------------------------------- */
@@ -339,8 +341,6 @@ int raid_write_begin(struct raid *r, unsigned *epoch)
 	atomic_fetch_add_explicit(&r->nr_writes, 1, memory_order_relaxed);
 	if (r->level->redundant && unlikely(!atomic_load(&r->active)))
 		err = mark_active(r);
-	if (!err && r->has_images)
-		err = raid_watch_members(r, false);
 	if (!err && unlikely(atomic_load(&r->failed)))
 		err = -EIO;
 	if (err)

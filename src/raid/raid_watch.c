@@ -3,8 +3,8 @@
  * or made unreadable under the array, and members that have become slow.
  *
  * A truncated image is the dangerous one: a write behind its end makes it grow again,
- * and the hole reads as zeroes. So its size is looked at before every batch of writes
- * (one fstat a member), and a member that is short is faulty before the write begins.
+ * and the hole reads as zeroes. So src/blk looks at its size before every write, and refuses:
+ * the member is faulty by the write that it did not take. Here is what that does not reach.
  *
  * An image that is written over is noticed by its superblock, at the next look; what was
  * read of it meanwhile was what it then had: that is what checksums are for.
@@ -19,7 +19,7 @@
 
 enum { DEFAULT_MAX_SLOW = 10, SWEEP_EVERY = 5 };
 
-static const char *what_happened(int err)
+const char *raid_watch_text(int err)
 {
 	switch (err) {
 	case -ENODATA:
@@ -33,32 +33,18 @@ static const char *what_happened(int err)
 	}
 }
 
-int raid_watch_members(struct raid *r, bool thorough)
+static void watch_image(struct raid *r, struct raid_member *m)
 {
-	int result = 0;
+	const int err = atomic_load(&m->state) == RAID_FAULTY ? 0 : blk_check(m->dev, true);
 
-	for (unsigned i = 0; i < r->nr_members; i++) {
-		struct raid_member *m = r->members[i];
-		int err = atomic_load(&m->state) == RAID_FAULTY ? 0 : blk_check(m->dev, thorough);
-
-		if (likely(!err))
-			continue;
-		if (!r->level->redundant || r->read_only) {
-			if (!thorough)
-				log_error("%s: slot %d of array %s: %s", blk_name(m->dev), atomic_load(&m->slot),
-					  blk_name(&r->dev), what_happened(err));
-			result = -EIO;
-			continue;
-		}
-		LOCK_GUARD(&r->lock);
-		/* What is only unreachable for others is kept while nothing can replace it. */
-		if (err != -ENODATA && atomic_load(&m->state) == RAID_IN_SYNC && !atomic_load(&m->is_replacement) &&
-		    !raid_can_lose(r, (unsigned)atomic_load(&m->slot)))
-			continue;
-		if (!raid_member_fail_locked(r, m, what_happened(err), what_happened(err)))
-			result = -EIO;
-	}
-	return result;
+	if (likely(!err) || !r->level->redundant || r->read_only)
+		return;
+	LOCK_GUARD(&r->lock);
+	/* What is only unreachable for others is kept while nothing can replace it. */
+	if (err != -ENODATA && atomic_load(&m->state) == RAID_IN_SYNC && !atomic_load(&m->is_replacement) &&
+	    !raid_can_lose(r, (unsigned)atomic_load(&m->slot)))
+		return;
+	raid_member_fail_locked(r, m, raid_watch_text(err), raid_watch_text(err));
 }
 
 /* An image that was written over: its superblock is not the one that was put there last. */
@@ -105,9 +91,11 @@ static void probe(struct raid *r, struct raid_member *m)
 
 static void watch(struct raid *r)
 {
-	raid_watch_members(r, true);
-	for (unsigned i = 0; !r->read_only && i < r->nr_members; i++)
-		look_at_superblock(r, r->members[i]);
+	for (unsigned i = 0; i < r->nr_members; i++) {
+		watch_image(r, r->members[i]);
+		if (!r->read_only)
+			look_at_superblock(r, r->members[i]);
+	}
 	if (!r->opts.slow_msec || !atomic_exchange(&r->is_slow, false))
 		return;
 	for (unsigned i = 0; i < r->nr_members; i++)
