@@ -183,6 +183,30 @@ static uint32_t crc32c_by_bits(uint32_t crc, const uint8_t *p, size_t len_bytes)
 	return crc;
 }
 
+START_TEST(crc32c_goes_back_over_zeroes_and_meets_any_value)
+{
+	uint8_t buf[300] = { 0 };
+	struct rng r = { 7 };
+
+	for (unsigned n = 0; n < 300; n += 37) {
+		const uint32_t crc = (uint32_t)rng_next(&r);
+
+		memset(buf, 0, sizeof(buf));
+		ck_assert_uint_eq(crc32c(crc32c_rewind(crc, n), buf, n), crc);
+	}
+	for (unsigned at = 0; at < 296; at += 41) {	/* four bytes at will */
+		const uint32_t want = (uint32_t)rng_next(&r);
+		le32 diff;
+
+		rng_fill(&r, buf, sizeof(buf));
+		memset(buf + at, 0, 4);
+		diff = le32_of(crc32c_rewind(crc32c(~0u, buf, sizeof(buf)) ^ want, sizeof(buf) - at));
+		memcpy(buf + at, &diff, 4);
+		ck_assert_uint_eq(crc32c(~0u, buf, sizeof(buf)), want);
+	}
+}
+END_TEST
+
 START_TEST(crc32c_gives_the_known_values)
 {
 	uint8_t buf[32];
@@ -285,6 +309,7 @@ static Suite *base_suite(void)
 	tcase_add_test(data, the_safe_walk_survives_taking_all_off);
 	tcase_add_test(data, splicing_moves_all_in_order);
 	tcase_add_test(data, crc32c_gives_the_known_values);
+	tcase_add_test(data, crc32c_goes_back_over_zeroes_and_meets_any_value);
 	tcase_add_test(data, crc32c_equals_its_definition_at_any_place_and_length);
 	tcase_add_test(data, checksums_go_on_where_they_stopped);
 	tcase_add_test(data, crc16_gives_the_known_values);

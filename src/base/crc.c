@@ -18,6 +18,15 @@ uint32_t crc32c(uint32_t crc, const void *buf, size_t len_bytes)
 	return crc;
 }
 
+uint32_t crc32c_rewind(uint32_t crc, size_t len_bytes)
+{
+	const uint32_t poly = 0x82f63b78, top = 0x80000000;
+
+	for (size_t bits = 8 * len_bytes; bits > 0; bits--)
+		crc = crc & top ? (crc ^ poly) << 1 | 1 : crc << 1;
+	return crc;
+}
+
 uint16_t crc16(uint16_t crc, const void *buf, size_t len_bytes)
 {
 	const uint8_t *p = buf;

@@ -83,6 +83,21 @@ uint32_t ext_super_csum(const struct ext_disk_super *sb)
 	return crc32c(~0u, sb, offsetof(struct ext_disk_super, s_checksum));
 }
 
+void ext_super_seal(struct ext_disk_super *sb)
+{
+	enum { ROOM_BYTES = 4 };
+	char *room = sb->s_last_mounted + sizeof(sb->s_last_mounted) - ROOM_BYTES;
+	const size_t from_room = offsetof(struct ext_disk_super, s_checksum) - (size_t)(room - (char *)sb);
+	le32 diff;
+
+	if (memchr(sb->s_last_mounted, '\0', sizeof(sb->s_last_mounted) - ROOM_BYTES)) {
+		memset(room, 0, ROOM_BYTES);
+		diff = le32_of(crc32c_rewind(ext_super_csum(sb) ^ le32_get(sb->s_checksum), from_room));
+		memcpy(room, &diff, ROOM_BYTES);
+	}
+	sb->s_checksum = le32_of(ext_super_csum(sb));
+}
+
 uint16_t ext_group_csum(const struct ext_disk_super *sb, uint32_t seed, uint32_t group,
 			const struct ext_disk_group *gd, unsigned desc_bytes)
 {

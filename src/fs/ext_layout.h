@@ -33,6 +33,12 @@ bool ext_group_has_super(const struct ext_disk_super *sb, uint32_t group);
 /* The seed of all metadata checksums: s_checksum_seed under csum_seed, else from the UUID. */
 uint32_t ext_csum_seed(const struct ext_disk_super *sb);
 uint32_t ext_super_csum(const struct ext_disk_super *sb);
+/*
+ * Makes the checksum right, and where it can so that it stays what it is: the last four bytes of
+ * s_last_mounted, behind its end, take the difference. All that changes while a filesystem is used
+ * lies in the first 512 bytes, so that one sector changes, which a device writes wholly or not.
+ */
+void ext_super_seal(struct ext_disk_super *sb);
 /* bg_checksum as the features want it: metadata_csum, gdt_csum, or 0. The struct's own field is left out. */
 uint16_t ext_group_csum(const struct ext_disk_super *sb, uint32_t seed, uint32_t group,
 			const struct ext_disk_group *gd, unsigned desc_bytes);

@@ -234,6 +234,8 @@ void fs_journal_aborted(void *arg, int err);
 MUST_CHECK int fs_super_store(struct jnl_handle *h, struct fs *fs);
 /* The same with a handle of its own, and durable. */
 MUST_CHECK int fs_super_write(struct fs *fs);
+/* At its place at once, past the log, and durable: while the log has no superblock and no handle is open. */
+MUST_CHECK int fs_super_write_home(struct fs *fs);
 /* -EROFS when nothing may be written, else 0. First line of everything that changes something. */
 MUST_CHECK int fs_writable(struct fs *fs);
 

@@ -3,9 +3,9 @@
  *
  *   FJ1  The log is replayed before anything but the superblock, the descriptors and the journal's
  *        own inode and map is looked at; what was looked at is then read again.
- *   FJ2  At home the superblock says "needs recovery" before anything else is committed, and
- *        stops saying so only when everything else is home. Both changes go through the log, so
- *        that no torn superblock is without a whole copy.
+ *   FJ2  The superblock says "needs recovery" before the log has anything, and stops saying so when
+ *        the log is empty again: both times it is written past the log, as the kernel does. It is
+ *        not torn by a crash where one sector changes (ext_super_seal()).
  *   FJ3  A read-only mount replays into held frames of the cache and writes nothing.
  *   FJ4  The journal's blocks count as fixed metadata: no file is led to them.
  */
@@ -289,16 +289,10 @@ static void set_recover(struct fs *fs, bool on)
 
 int fs_journal_mark_used(struct fs *fs)
 {
-	pblk_t super_block = EXT_SUPER_OFF_BYTES / fs->block_bytes;
-	size_t nr_held;
 	int err;
 
 	set_recover(fs, true);
-	err = fs_super_write(fs);
-	if (!err)
-		err = cache_flush_blocks(fs->cache, &super_block, 1, &nr_held);
-	if (!err)
-		err = blk_flush(fs->dev);	/* FJ2 */
+	err = fs_super_write_home(fs);	/* FJ2 */
 	/* The superblock has the error now. */
 	return err || !jbd2_errno(fs->jnl) ? err : jbd2_clear_errno(fs->jnl);
 }
@@ -309,8 +303,8 @@ int fs_journal_finish(struct fs *fs)
 
 	if (err)
 		return err;
-	set_recover(fs, false);		/* FJ2: only the superblock itself is in the log from here on */
-	return fs_super_write(fs);
+	set_recover(fs, false);
+	return fs_super_write_home(fs);	/* FJ2 */
 }
 
 bool fs_journal_status_get(struct fs *fs, struct jbd2_status *out)

@@ -159,7 +159,7 @@ static void counters_to_disk(struct fs *fs)
 	sb->s_kbytes_written = le64_of(le64_get(sb->s_kbytes_written) + kbytes);
 	fs->start_written_bytes += kbytes << 10;
 	if (fs_has_csum(fs))
-		sb->s_checksum = le32_of(ext_super_csum(sb));
+		ext_super_seal(sb);
 }
 
 static uint32_t super_off_bytes(const struct fs *fs)
@@ -194,6 +194,18 @@ int fs_super_write(struct fs *fs)
 	if (!err)
 		err = end_err;
 	return err ? err : jnl_commit_wait(fs->jnl, 0);
+}
+
+int fs_super_write_home(struct fs *fs)
+{
+	int err;
+	LOCK_GUARD(&fs->super_lock);
+
+	counters_to_disk(fs);
+	memcpy((uint8_t *)fs->super_buf->data + super_off_bytes(fs), &fs->super, sizeof(fs->super));
+	fs->super_changed = false;
+	err = blk_write(fs->dev, EXT_SUPER_OFF_BYTES >> SECT_SHIFT, &fs->super, sizeof(fs->super));
+	return err ? err : blk_flush(fs->dev);
 }
 
 static bool super_is_current(struct fs *fs)

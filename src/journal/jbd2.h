@@ -9,8 +9,8 @@
  *            are brought up to date, also pinned ones). Read-only: jbd2_recover() replays into the
  *            cache alone, not one byte is written; keep the overlay until after the last read.
  *            Writing: jbd2_open(). Then jbd2_errno() != 0: the last run was aborted, note it in the
- *            superblock (s_state) and jbd2_clear_errno(). INCOMPAT_RECOVER goes into the first transaction,
- *            and is durable at home before a second one commits.
+ *            superblock (s_state) and jbd2_clear_errno(). INCOMPAT_RECOVER is durable before the first
+ *            handle begins: written past the log, as the kernel does.
  *   write    jnl.h. Metadata through jnl_get_write/jnl_dirty. File data in newly allocated blocks:
  *            jnl_order_data() in the handle that allocates, and the data is in the cache
  *            (cache_write_end) or on its way (cache_write_begin) before that handle ends. Data
@@ -22,7 +22,7 @@
  *            handle that changed the inode): what the device had completed before the call is
  *            durable after it too, with no flush more than needed.
  *   error    jnl_abort(): s_errno is written at once.
- *   unmount  jbd2_empty(); INCOMPAT_RECOVER is cleared in a last transaction; jnl_free(): 0 means that
+ *   unmount  jbd2_empty(); INCOMPAT_RECOVER is cleared, past the log; jnl_free(): 0 means that
  *            everything is home and the log is empty (s_start 0). After an abort the log is left for
  *            the next recovery.
  *
