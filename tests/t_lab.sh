@@ -71,12 +71,32 @@ real_work() {
     sync
 }
 
-# shellcheck disable=SC2016
-judge='
-    e2fsck -p "$DISK0" >"$DISK0.out" 2>&1
-    rc=$?
-    [ $rc -le 1 ] || { cat "$DISK0.out"; exit 1; }
-    e2fsck -fn "$DISK0" >"$DISK0.out" 2>&1 || { cat "$DISK0.out"; exit 1; }'
+# e2fsck replays and finds nothing to fix; what programs were promised is there: a database is sound at every
+# moment (its side files belong to it), and a mail has its name in new only once it is whole.
+cat >"$T/judge.sh" <<'E'
+rc=0
+e2fsck -p "$DISK0" >"$DISK0.out" 2>&1 || rc=$?
+[ $rc -le 1 ] && e2fsck -fn "$DISK0" >>"$DISK0.out" 2>&1 || { cat "$DISK0.out"; exit 1; }
+d=$DISK0.files
+rm -rf "$d" && mkdir -p "$d/new"
+for i in delete.db delete.db-journal wal.db wal.db-wal; do echo "dump /$i $d/$i"; done >"$d/cmds"
+for i in 1 2 3 4 5 6; do echo "dump /spool/new/$i $d/new/$i"; done >>"$d/cmds"
+debugfs -f "$d/cmds" "$DISK0" >/dev/null 2>&1
+for db in "$d"/*.db; do
+    [ -s "$db" ] || continue
+    said=$(sqlite3 "$db" 'PRAGMA integrity_check; SELECT b FROM t;' 2>&1)
+    case $said in
+    ok | "ok
+"[23] | *"no such table: t"*) ;;
+    *) echo "${db##*/} is broken: $said"; exit 1 ;;
+    esac
+    echo "sound ${db##*/}" >>"${DISK0%/*}.seen"
+done
+for m in "$d"/new/*; do
+    [ ! -e "$m" ] || [ "$(cat "$m")" = "mail ${m##*/}" ] || { echo "mail ${m##*/} is not whole"; exit 1; }
+    [ ! -e "$m" ] || echo "whole mail" >>"${DISK0%/*}.seen"
+done
+E
 
 # recorded EVERY MKFS-OPTION... : a journal that a crash leaves is replayed by e2fsck, and nothing is left to fix
 recorded() {
@@ -93,7 +113,7 @@ recorded() {
     grep -q ' flush' "$T/log.out" || fail "a record without a flush"
     for cut in some underway torn; do
         "$LAB" replay --base="$T/base" --out="$T/cut" --every="$every" --cut=$cut --seed="$seed" \
-            --judge="$judge" "$T/log" >"$T/lab.out" || rc=$?
+            --judge="bash $T/judge.sh" "$T/log" >"$T/lab.out" || rc=$?
         tail -40 "$T/lab.out"
         [ $rc = 0 ] || fail "replay --cut=$cut --every=$every: exit status $rc"
         n=$(sed -n 's/^\([0-9]*\) states, 0 failed$/\1/p' "$T/lab.out")
@@ -104,6 +124,9 @@ every=5
 [ "${OSFS_TEST_TIER:-}" != night ] || every=1
 recorded $every
 recorded $every -b 1024
+for what in "whole mail" $(command -v sqlite3 >/dev/null && echo delete.db wal.db); do
+    note "$(grep -c "$what" "$T/cut.seen" || fail "no state had $what to be judged") states with $what"
+done
 
 # Two members, two logs: a cut goes through both at one moment, and osfs recovers.
 rm -rf "$T"/cut/*
