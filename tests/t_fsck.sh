@@ -68,6 +68,7 @@ ln -s "$(printf 'x%.0s' {1..200})" "$t/slow"
 mkfifo "$t/fifo"
 truncate -s 70M "$t/hole"
 echo end >>"$t/hole"
+for ((i = 0; i < 12; i++)); do seq $i $((i + 200)) | dd of="$t/frag" bs=4096 seek=$((2 * i)) conv=notrunc status=none; done
 echo xa >"$t/xa"
 echo xs >"$t/xs"
 setfattr -n user.long -v "$(printf 'y%.0s' {1..300})" "$t/xa" &&
