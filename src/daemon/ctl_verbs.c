@@ -172,6 +172,8 @@ static json_t *requests_json(struct loop *l)
 	set_u64(o, "threads", st.nr_threads);
 	set_u64(o, "handed_over", st.nr_handed_over);
 	set_u64(o, "rescued", st.nr_rescued);
+	set_u64(o, "looks", st.nr_looks);
+	set_u64(o, "looks_met", st.nr_met);
 	for (unsigned i = 0; i < LOOP_NR_OPCODES; i++) {
 		const char *name = loop_op_name(i);
 		json_t *op;

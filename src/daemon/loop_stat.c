@@ -82,6 +82,8 @@ void loop_stats_get(struct loop *l, struct loop_stats *out)
 		.nr_threads = l->nr_workers,
 		.nr_handed_over = atomic_load(&l->nr_handed_over),
 		.nr_rescued = atomic_load(&l->nr_rescued),
+		.nr_looks = atomic_load(&l->nr_looks),
+		.nr_met = atomic_load(&l->nr_met),
 	};
 	for (unsigned op = 0; op < LOOP_NR_OPCODES; op++) {
 		for (unsigned i = 0; i < l->nr_workers; i++) {

@@ -42,10 +42,12 @@ static ssize_t look(struct worker *w, int fd, void *buf, size_t len)
 	const uint64_t until = loop_now() + w->loop->look_nsec;
 	ssize_t got;
 
+	atomic_fetch_add_explicit(&w->loop->nr_looks, 1, memory_order_relaxed);
 	do {
 		sched_yield();
 		got = read(fd, buf, len);
 		if (got >= 0 || errno != EAGAIN) {
+			atomic_fetch_add_explicit(&w->loop->nr_met, 1, memory_order_relaxed);
 			learn(w, true);
 			return got;
 		}
