@@ -18,6 +18,7 @@
  *   fsck_pass3.c        connectivity, lost+found, rebuilding
  *   fsck_pass4.c        link counts                 fsck_pass5.c    bitmaps and summaries
  *   fsck_alloc.c        blocks and inodes for repairs
+ *   fsck_share.c        a pass on several processors
  *
  *   K1  Passes detect and call fsck_fix(); only when that says yes they change something. With
  *       FSCK_NO it never does, and fsck_block_write() refuses.
@@ -294,6 +295,22 @@ uint32_t group_nr_used_inodes(const struct fsck *f, uint32_t g);
 bool fsck_data_ok(const struct fsck *f, pblk_t pblk, uint64_t nr);
 bool fsck_is_fixed(const struct fsck *f, pblk_t pblk, uint64_t nr);
 void fsck_resize_check(struct fsck *f);
+
+/* fsck_share.c: threads over shares of a pass ---------------------------------------------- */
+struct share_ops {
+	size_t bytes;		/* of a share, zeroed before init */
+	bool (*init)(void *share, void *pass);	/* false: no memory; fini follows all the same */
+	void *(*run)(void *share);	/* takes work until there is none; any thread */
+	void (*fini)(void *share);
+};
+/*
+ * Readies shares, max at most, and runs them in a thread each, the first in the caller's. Returns when all
+ * are done, and how many there are; 0: no memory, told.
+ */
+unsigned fsck_shares_run(struct fsck *f, const struct share_ops *ops, void *pass, void *shares, unsigned max);
+void fsck_shares_fini(const struct share_ops *ops, void *shares, unsigned nr);
+/* Inodes or groups, for what is done after the threads in the order of numbers (K4). */
+void fsck_numbers_sort(uint32_t *v, size_t nr);
 
 /* Block bits */
 void fsck_claim(struct fsck *f, pblk_t pblk, uint64_t nr);	/* any thread */

@@ -15,8 +15,6 @@ struct bad_piece {
 /* A worker's own part of the pass. */
 struct share {
 	struct worker w;
-	pthread_t thread;
-	bool started;
 	struct pass1 *p;
 	uint8_t *buf;
 	ARRAY_OF(ino_nr_t) suspects;
@@ -110,16 +108,21 @@ static void *share_run(void *arg)
 	return NULL;
 }
 
-static bool share_init(struct share *s, struct pass1 *p)
+static bool share_init(void *share, void *pass)
 {
+	struct share *s = share;
+	struct pass1 *p = pass;
+
 	s->p = p;
 	s->w = (struct worker){ .f = p->f, .dry = true, .inode = inode_scratch_new() };
 	s->buf = malloc(MAX((size_t)FSCK_ITABLE_BYTES, (size_t)p->f->block_bytes));
 	return s->w.inode && s->buf;
 }
 
-static void share_fini(struct share *s)
+static void share_fini(void *share)
 {
+	struct share *s = share;
+
 	inode_scratch_free(s->w.inode);
 	for (unsigned i = 0; i < ARRAY_LEN(s->w.map_buf); i++)
 		free(s->w.map_buf[i]);
@@ -129,34 +132,7 @@ static void share_fini(struct share *s)
 	array_free(&s->hidden);
 }
 
-/* The main thread is the first share; the others help. */
-static void run_shares(struct pass1 *p)
-{
-	const unsigned nr = MIN(p->f->opts.nr_threads, p->f->nr_groups);
-
-	for (; p->nr_shares < nr; p->nr_shares++)
-		if (!share_init(&p->shares[p->nr_shares], p)) {
-			share_fini(&p->shares[p->nr_shares]);
-			break;
-		}
-	if (p->nr_shares == 0) {
-		fsck_failed(p->f, -ENOMEM);
-		return;
-	}
-	for (unsigned i = 1; i < p->nr_shares; i++)
-		p->shares[i].started = !pthread_create(&p->shares[i].thread, NULL, share_run, &p->shares[i]);
-	share_run(&p->shares[0]);
-	for (unsigned i = 1; i < p->nr_shares; i++)
-		if (p->shares[i].started)
-			pthread_join(p->shares[i].thread, NULL);
-}
-
-static int ino_compare(const void *a, const void *b)
-{
-	const ino_nr_t x = *(const ino_nr_t *)a, y = *(const ino_nr_t *)b;
-
-	return x < y ? -1 : x > y;
-}
+static const struct share_ops share_ops = { sizeof(struct share), share_init, share_run, share_fini };
 
 /* What the workers found, and what they left for us. */
 static void collect(struct pass1 *p)
@@ -177,15 +153,13 @@ static void collect(struct pass1 *p)
 		for (size_t k = 0; k < s->unreadable.nr; k++)
 			fsck_fix(&f->main, P1_READ, .group = s->unreadable.v[k].group, .pblk = s->unreadable.v[k].pblk);
 	}
-	if (hidden.nr)
-		qsort(hidden.v, hidden.nr, sizeof(*hidden.v), ino_compare);
+	fsck_numbers_sort(hidden.v, hidden.nr);
 	for (size_t i = 0; i < hidden.nr; i++)
 		if (fsck_fix(&f->main, P1_HIDDEN, .group = hidden.v[i],
 			     .num = f->inodes_per_group - group_nr_used_inodes(f, hidden.v[i])))
 			fsck_group_open(f, hidden.v[i]);
 	array_free(&hidden);
-	if (suspects.nr)
-		qsort(suspects.v, suspects.nr, sizeof(*suspects.v), ino_compare);
+	fsck_numbers_sort(suspects.v, suspects.nr);
 	if (!raw)
 		fsck_failed(f, -ENOMEM);
 	for (size_t i = 0; i < suspects.nr && !is_stopped(f) && !f->restart; i++) {
@@ -261,14 +235,13 @@ void fsck_pass1(struct fsck *f)
 		return;
 	}
 	p->f = f;
-	run_shares(p);
+	p->nr_shares = fsck_shares_run(f, &share_ops, p, p->shares, MIN(f->opts.nr_threads, f->nr_groups));
 	fsck_progress_clear(f);
 	if (atomic_load(&f->any_err))
 		fsck_failed(f, -ENOMEM);
 	if (!is_stopped(f))
 		collect(p);
-	for (unsigned i = 0; i < p->nr_shares; i++)
-		share_fini(&p->shares[i]);
+	fsck_shares_fini(&share_ops, p->shares, p->nr_shares);
 	free(p);
 	if (is_stopped(f))
 		return;

@@ -8,8 +8,6 @@
 
 struct share {
 	struct worker w;
-	pthread_t thread;
-	bool started;
 	struct pass2 *p;
 	uint8_t *buf;			/* the window */
 	struct dir_block *blocks;	/* one a block of it */
@@ -114,8 +112,11 @@ static void *share_run(void *arg)
 	}
 }
 
-static bool share_init(struct share *s, struct pass2 *p)
+static bool share_init(void *share, void *pass)
 {
+	struct share *s = share;
+	struct pass2 *p = pass;
+
 	s->p = p;
 	s->w = (struct worker){ .f = p->f, .dry = true, .dir = dir_scratch_new() };
 	s->buf = malloc((size_t)p->window_blocks << p->f->block_shift);
@@ -124,8 +125,10 @@ static bool share_init(struct share *s, struct pass2 *p)
 	return s->w.dir && s->buf && s->blocks && s->wants;
 }
 
-static void share_fini(struct share *s)
+static void share_fini(void *share)
 {
+	struct share *s = share;
+
 	dir_scratch_free(s->w.dir);
 	free(s->buf);
 	free(s->blocks);
@@ -133,31 +136,7 @@ static void share_fini(struct share *s)
 	array_free(&s->suspects);
 }
 
-static void run_shares(struct pass2 *p)
-{
-	for (; p->nr_shares < p->f->opts.nr_threads; p->nr_shares++)
-		if (!share_init(&p->shares[p->nr_shares], p)) {
-			share_fini(&p->shares[p->nr_shares]);
-			break;
-		}
-	if (p->nr_shares == 0) {
-		fsck_failed(p->f, -ENOMEM);
-		return;
-	}
-	for (unsigned i = 1; i < p->nr_shares; i++)
-		p->shares[i].started = !pthread_create(&p->shares[i].thread, NULL, share_run, &p->shares[i]);
-	share_run(&p->shares[0]);
-	for (unsigned i = 1; i < p->nr_shares; i++)
-		if (p->shares[i].started)
-			pthread_join(p->shares[i].thread, NULL);
-}
-
-static int ino_compare(const void *a, const void *b)
-{
-	const ino_nr_t x = *(const ino_nr_t *)a, y = *(const ino_nr_t *)b;
-
-	return x < y ? -1 : x > y;
-}
+static const struct share_ops share_ops = { sizeof(struct share), share_init, share_run, share_fini };
 
 static void check_alone(struct fsck *f, ino_nr_t ino)
 {
@@ -186,8 +165,7 @@ static void check_suspects(struct pass2 *p)
 	for (unsigned i = 0; i < p->nr_shares; i++)
 		for (size_t k = 0; k < p->shares[i].suspects.nr; k++)
 			array_push(p->f, &all, p->shares[i].suspects.v[k]);
-	if (all.nr)
-		qsort(all.v, all.nr, sizeof(*all.v), ino_compare);
+	fsck_numbers_sort(all.v, all.nr);
 	for (size_t i = 0; i < all.nr && !is_stopped(p->f); i++)
 		check_alone(p->f, all.v[i]);
 	array_free(&all);
@@ -246,7 +224,7 @@ void fsck_pass2(struct fsck *f)
 	p->f = f;
 	p->window_blocks = MAX(1u, (uint32_t)FSCK_WINDOW_BYTES >> f->block_shift);
 	os_mutex_init(&p->lock, RANK_LEAF);
-	run_shares(p);
+	p->nr_shares = fsck_shares_run(f, &share_ops, p, p->shares, f->opts.nr_threads);
 	fsck_progress_clear(f);
 	if (atomic_load(&f->any_err))
 		fsck_failed(f, -ENOMEM);
@@ -254,8 +232,7 @@ void fsck_pass2(struct fsck *f)
 		check_suspects(p);
 	if (!is_stopped(f))
 		resolve_conflicts(f);
-	for (unsigned i = 0; i < p->nr_shares; i++)
-		share_fini(&p->shares[i]);
+	fsck_shares_fini(&share_ops, p->shares, p->nr_shares);
 	os_mutex_fini(&p->lock);
 	free(p);
 }
