@@ -146,6 +146,51 @@ START_TEST(a_bad_index_is_gone_round)
 }
 END_TEST
 
+/* Whoever walks it would meet the same names for as long as there are hashes. */
+START_TEST(an_index_that_leads_to_the_same_blocks_again_is_damage)
+{
+	enum { NR = 900, COUNT = 34, FIRST_NODE = 36, NR_ENTRIES = 100 };	/* places in the root */
+	const le16 count = le16_of(NR_ENTRIES);
+	CLEANUP_FSX struct fsx *x = fsx_new("16m", FSX_EXT ",^metadata_csum,dir_index -b 1024");
+	struct victim v = { .x = x };
+	char name[256], *text;
+	struct counter all = { 0 };
+	pblk_t root;
+	le32 first;
+	FILE *f;
+
+	fsx_mount(x);
+	v.dir = tree_must_dir(x, EXT_ROOT_INO, "d");
+	for (unsigned i = 0; i < NR; i++) {	/* long ones: two levels of index soon */
+		snprintf(name, sizeof(name), "%0200u", i);
+		tree_must_file(x, v.dir, name);
+	}
+	fsx_done(x);
+	text = fsx_debugfs(x, "blocks /d");
+	root = strtoul(text, NULL, 10);
+	free(text);
+	text = fsx_debugfs(x, "htree /d");
+	ck_assert_ptr_nonnull(strstr(text, "Indirect levels: 1"));
+	free(text);
+	x->opts.errors = FS_ERRORS_CONTINUE;
+	f = fopen(x->image, "r");
+	ck_assert(f && !fseek(f, (long)root * 1024 + FIRST_NODE, SEEK_SET) && fread(&first, 4, 1, f) == 1 && !fclose(f));
+	fsx_poke(x, root * 1024 + COUNT, &count, sizeof(count));
+	for (unsigned i = 1; i < NR_ENTRIES; i++) {	/* hash and node */
+		const le32 entry[2] = { le32_of(i << 20), first };
+
+		fsx_poke(x, root * 1024 + FIRST_NODE + 4 + 8 * (i - 1), entry, sizeof(entry));
+	}
+	fsx_mount(x);
+	ck_assert_int_eq(fs_readdir(x->fs, v.dir, 0, count_one, &all), 0);
+	ck_assert_uint_eq(all.nr, NR + 2);
+	ck_assert_ptr_nonnull(strstr(fsx_log(), "its index leads to more blocks than its"));
+	snprintf(name, sizeof(name), "%0200u", 7);
+	ck_assert_int_gt(tree_find(x, v.dir, name), 0);
+	fsx_unmount(x);
+}
+END_TEST
+
 /* Any bytes anywhere in any block: errors, but no crash, no endless listing, nothing invented. */
 START_TEST(random_damage_gives_errors_only)
 {
@@ -234,6 +279,7 @@ TCase *dir_damage_tests(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, a_bad_leaf_does_not_hide_the_others, 0, 4);
 	tcase_add_loop_test(tc, a_bad_index_is_gone_round, 0, 18);
+	tcase_add_test(tc, an_index_that_leads_to_the_same_blocks_again_is_damage);
 	tcase_add_loop_test(tc, random_damage_gives_errors_only, 0, 3);
 	tcase_add_test(tc, an_entry_of_a_free_inode_is_damage);
 	tcase_add_loop_test(tc, a_damaged_inline_directory_is_an_error, 0, 3);

@@ -132,6 +132,8 @@ void fs_htree_close(struct fs_htree *t)
 	}
 }
 
+static int survey(struct fs_htree *t);
+
 int fs_htree_open(struct fs_inode *dir, struct fs_htree *t)
 {
 	struct fs_htree_frame *root = &t->frame[0];
@@ -148,7 +150,10 @@ int fs_htree_open(struct fs_inode *dir, struct fs_htree *t)
 	root->entries = entries_of(dir->fs, root->b->data);
 	t->version = fs_htree_version(dir->fs, root_info(root->b)->hash_version);
 	t->nr_levels = root_info(root->b)->indirect_levels + 1u;
-	return 0;
+	err = t->nr_levels > 1 ? survey(t) : 0;
+	if (err)
+		fs_htree_close(t);
+	return err;
 }
 
 /* Is the block one that the way has come through? Only in a damaged tree. */
@@ -227,6 +232,32 @@ int fs_htree_next(struct fs_htree *t)
 			return err;
 	}
 	return 1;
+}
+
+/*
+ * Before it is used for the first time: a damaged tree whose entries lead to the same blocks again
+ * and again could keep whoever walks it busy for as long as there are hashes.
+ */
+static int survey(struct fs_htree *t)
+{
+	const lblk_t nr_blocks = fs_dir_nr_blocks(t->dir);
+	uint64_t nr_led_to = 0;
+	int more;
+
+	if (atomic_load_explicit(&t->dir->index_surveyed, memory_order_relaxed))
+		return 0;
+	more = fs_htree_walk(t, 0);
+	for (more = more ? more : 1; more > 0; more = fs_htree_next(t)) {
+		struct fs_htree_frame *f = &t->frame[t->nr_levels - 1];
+
+		nr_led_to += fs_htree_count(f->entries);
+		if (nr_led_to >= nr_blocks)
+			return fs_dir_damaged(t->dir, 0, "its index leads to more blocks than its %" PRIu64, nr_blocks);
+		f->at = fs_htree_count(f->entries) - 1;
+	}
+	if (!more)
+		atomic_store_explicit(&t->dir->index_surveyed, true, memory_order_relaxed);
+	return more;
 }
 
 bool fs_htree_end_hash(const struct fs_htree *t, uint32_t *hash)

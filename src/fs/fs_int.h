@@ -197,6 +197,7 @@ struct fs_inode {
 	uint64_t version;
 	uint32_t block[EXT_NR_BLOCK];	/* [lock] host order: map, or raw bytes (see fs_inode_block_bytes) */
 	atomic_bool atime_dirty;	/* newer than on disk (lazy); set under meta */
+	atomic_bool index_surveyed;	/* a directory's index of several levels leads to no more blocks than there are */
 	bool on_orphan_list;		/* [orphan_lock] */
 	struct list orphan_link;	/* [orphan_lock] */
 	uint32_t csum_seed;		/* [const] crc32c(crc32c(fs seed, ino), generation) */
