@@ -132,30 +132,6 @@ void fs_htree_close(struct fs_htree *t)
 	}
 }
 
-static int survey(struct fs_htree *t);
-
-int fs_htree_open(struct fs_inode *dir, struct fs_htree *t)
-{
-	struct fs_htree_frame *root = &t->frame[0];
-	int err;
-
-	*t = (struct fs_htree){ .dir = dir };
-	err = fs_dir_block_get(dir, 0, &fs_dir_kind_index, &root->b);
-	if (err)
-		return err;
-	if (fs_htree_entries_off(dir->fs, root->b->data) != HTREE_ROOT_ENTRIES_OFF) {
-		fs_htree_close(t);
-		return fs_dir_damaged(dir, 0, "its first block is not the root of an index");
-	}
-	root->entries = entries_of(dir->fs, root->b->data);
-	t->version = fs_htree_version(dir->fs, root_info(root->b)->hash_version);
-	t->nr_levels = root_info(root->b)->indirect_levels + 1u;
-	err = t->nr_levels > 1 ? survey(t) : 0;
-	if (err)
-		fs_htree_close(t);
-	return err;
-}
-
 /* Is the block one that the way has come through? Only in a damaged tree. */
 static bool is_on_way(const struct fs_htree *t, unsigned nr_levels, const struct cache_buf *b)
 {
@@ -258,6 +234,28 @@ static int survey(struct fs_htree *t)
 	if (!more)
 		atomic_store_explicit(&t->dir->index_surveyed, true, memory_order_relaxed);
 	return more;
+}
+
+int fs_htree_open(struct fs_inode *dir, struct fs_htree *t)
+{
+	struct fs_htree_frame *root = &t->frame[0];
+	int err;
+
+	*t = (struct fs_htree){ .dir = dir };
+	err = fs_dir_block_get(dir, 0, &fs_dir_kind_index, &root->b);
+	if (err)
+		return err;
+	if (fs_htree_entries_off(dir->fs, root->b->data) != HTREE_ROOT_ENTRIES_OFF) {
+		fs_htree_close(t);
+		return fs_dir_damaged(dir, 0, "its first block is not the root of an index");
+	}
+	root->entries = entries_of(dir->fs, root->b->data);
+	t->version = fs_htree_version(dir->fs, root_info(root->b)->hash_version);
+	t->nr_levels = root_info(root->b)->indirect_levels + 1u;
+	err = t->nr_levels > 1 ? survey(t) : 0;
+	if (err)
+		fs_htree_close(t);
+	return err;
 }
 
 bool fs_htree_end_hash(const struct fs_htree *t, uint32_t *hash)
