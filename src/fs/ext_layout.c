@@ -129,6 +129,29 @@ uint16_t ext_group_csum(const struct ext_disk_super *sb, uint32_t seed, uint32_t
 	return 0;
 }
 
+struct ext_group ext_group_decode(const struct ext_disk_super *sb, const struct ext_disk_group *gd, unsigned desc_bytes)
+{
+	const bool hi = desc_bytes >= EXT_DESC_BYTES_64;
+	const bool has_csum = le32_get(sb->s_feature_ro_compat) & (EXT_RO_COMPAT_METADATA_CSUM | EXT_RO_COMPAT_GDT_CSUM);
+
+#define LO_HI(field, shift) \
+	(le##shift##_get(gd->field##_lo) | (hi ? (uint64_t)le##shift##_get(gd->field##_hi) << shift : 0))
+	return (struct ext_group){
+		.block_bitmap = LO_HI(bg_block_bitmap, 32),
+		.inode_bitmap = LO_HI(bg_inode_bitmap, 32),
+		.inode_table = LO_HI(bg_inode_table, 32),
+		.free_blocks = (uint32_t)LO_HI(bg_free_blocks_count, 16),
+		.free_inodes = (uint32_t)LO_HI(bg_free_inodes_count, 16),
+		.used_dirs = (uint32_t)LO_HI(bg_used_dirs_count, 16),
+		.block_bitmap_csum = (uint32_t)LO_HI(bg_block_bitmap_csum, 16),
+		.inode_bitmap_csum = (uint32_t)LO_HI(bg_inode_bitmap_csum, 16),
+		.itable_unused = has_csum ? (uint32_t)LO_HI(bg_itable_unused, 16) : 0,
+		.flags = has_csum ? le16_get(gd->bg_flags) : 0,
+		.csum = le16_get(gd->bg_checksum),
+	};
+#undef LO_HI
+}
+
 uint32_t ext_bitmap_csum(uint32_t seed, const void *map, uint32_t nr_bits, unsigned desc_bytes)
 {
 	const uint32_t csum = crc32c(seed, map, nr_bits / 8);

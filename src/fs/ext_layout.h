@@ -42,6 +42,16 @@ void ext_super_seal(struct ext_disk_super *sb);
 /* bg_checksum as the features want it: metadata_csum, gdt_csum, or 0. The struct's own field is left out. */
 uint16_t ext_group_csum(const struct ext_disk_super *sb, uint32_t seed, uint32_t group,
 			const struct ext_disk_group *gd, unsigned desc_bytes);
+/* A group descriptor with the halves of its fields together. */
+struct ext_group {
+	pblk_t block_bitmap, inode_bitmap, inode_table;
+	uint32_t free_blocks, free_inodes, used_dirs;
+	uint32_t block_bitmap_csum, inode_bitmap_csum;
+	uint32_t itable_unused;		/* 0 where descriptors have no checksums: it says nothing then, */
+	uint16_t flags;			/* nor do the flags */
+	uint16_t csum;
+};
+struct ext_group ext_group_decode(const struct ext_disk_super *sb, const struct ext_disk_group *gd, unsigned desc_bytes);
 /* Of a bitmap of nr_bits; as much of it as descriptors of this size keep. */
 uint32_t ext_bitmap_csum(uint32_t seed, const void *map, uint32_t nr_bits, unsigned desc_bytes);
 /* Of an attribute block. */

@@ -22,32 +22,22 @@ pblk_t fs_group_desc_block(const struct fs *fs, uint32_t group, uint32_t *off_by
 	return ext_group_desc_block(&fs->super, group, off_bytes);
 }
 
-static bool has_desc_hi(const struct fs *fs)
-{
-	return fs->desc_bytes >= EXT_DESC_BYTES_64;
-}
-
 /* Load and check ---------------------------------------------------------------------- */
 
 static void group_from_disk(const struct fs *fs, struct fs_group *g, const struct ext_disk_group *d)
 {
-	const bool hi = has_desc_hi(fs);
+	const struct ext_group e = ext_group_decode(&fs->super, d, fs->desc_bytes);
 
-#define LO_HI(field, shift) \
-	(le##shift##_get(d->field##_lo) | (hi ? (uint64_t)le##shift##_get(d->field##_hi) << shift : 0))
-	g->block_bitmap = LO_HI(bg_block_bitmap, 32);
-	g->inode_bitmap = LO_HI(bg_inode_bitmap, 32);
-	g->inode_table = LO_HI(bg_inode_table, 32);
-	g->free_blocks = (uint32_t)LO_HI(bg_free_blocks_count, 16);
-	g->free_inodes = (uint32_t)LO_HI(bg_free_inodes_count, 16);
-	g->used_dirs = (uint32_t)LO_HI(bg_used_dirs_count, 16);
-	g->block_bitmap_csum = (uint32_t)LO_HI(bg_block_bitmap_csum, 16);
-	g->inode_bitmap_csum = (uint32_t)LO_HI(bg_inode_bitmap_csum, 16);
-	if (fs_has_group_csum(fs)) {
-		g->itable_unused = (uint32_t)LO_HI(bg_itable_unused, 16);
-		g->flags = le16_get(d->bg_flags);
-	}
-#undef LO_HI
+	g->block_bitmap = e.block_bitmap;
+	g->inode_bitmap = e.inode_bitmap;
+	g->inode_table = e.inode_table;
+	g->free_blocks = e.free_blocks;
+	g->free_inodes = e.free_inodes;
+	g->used_dirs = e.used_dirs;
+	g->block_bitmap_csum = e.block_bitmap_csum;
+	g->inode_bitmap_csum = e.inode_bitmap_csum;
+	g->itable_unused = e.itable_unused;
+	g->flags = e.flags;
 }
 
 static int group_bad(const struct fs *fs, const struct fs_group *g, const char *what, uint64_t value)
@@ -162,7 +152,7 @@ void fs_groups_free(struct fs *fs)
 
 static void group_to_disk(const struct fs *fs, const struct fs_group *g, struct ext_disk_group *d)
 {
-	const bool hi = has_desc_hi(fs);
+	const bool hi = fs->desc_bytes >= EXT_DESC_BYTES_64;
 
 #define LO_HI(field, value)								\
 	do {										\

@@ -47,12 +47,12 @@ static void add_groups(struct find *f)
 			fuzz_fail("%s: group %" PRIu32, f->img->name, n);
 		ext_group_desc_block(&l->super, n, &off);
 		add(f, FUZZ_DESC, (g.desc_block << l->block_shift) + off, l->desc_bytes, n);
-		if (!(g.flags & EXT_BG_BLOCK_UNINIT))
-			add_block(f, FUZZ_BLOCK_BITMAP, g.block_bitmap, n);
-		if (!(g.flags & EXT_BG_INODE_UNINIT))
-			add_block(f, FUZZ_INODE_BITMAP, g.inode_bitmap, n);
+		if (!(g.desc.flags & EXT_BG_BLOCK_UNINIT))
+			add_block(f, FUZZ_BLOCK_BITMAP, g.desc.block_bitmap, n);
+		if (!(g.desc.flags & EXT_BG_INODE_UNINIT))
+			add_block(f, FUZZ_INODE_BITMAP, g.desc.inode_bitmap, n);
 		for (uint32_t k = 0; k < l->inodes_per_group; k++) {
-			const uint64_t at = (g.inode_table << l->block_shift) + (uint64_t)k * l->inode_bytes;
+			const uint64_t at = (g.desc.inode_table << l->block_shift) + (uint64_t)k * l->inode_bytes;
 			const struct ext_disk_inode *raw = (const void *)(f->img->bytes + at);
 
 			if (le16_get(raw->i_mode) || (nr_free++ < FREE_INODES && k > EXT_FIRST_INO_DEFAULT))

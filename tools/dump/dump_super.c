@@ -238,6 +238,7 @@ int dump_super(struct dump *d)
 
 static void put_group(struct dump *d, const struct look_group *g)
 {
+	const struct ext_group *e = &g->desc;
 	struct out *o = &d->out;
 
 	out_u64(o, "first_block", "First block", g->first);
@@ -250,17 +251,17 @@ static void put_group(struct dump *d, const struct look_group *g)
 	if (g->nr_reserved_blocks)
 		out_num(o, "reserved_gdt", "Reserved GDT blocks", g->first_desc_block + g->nr_desc_blocks, "%" PRIu64 "-%" PRIu64,
 			g->first_desc_block + g->nr_desc_blocks, g->first_desc_block + g->nr_desc_blocks + g->nr_reserved_blocks - 1);
-	out_u64(o, "block_bitmap", "Block bitmap", g->block_bitmap);
-	out_u64(o, "inode_bitmap", "Inode bitmap", g->inode_bitmap);
-	out_num(o, "inode_table", "Inode table", g->inode_table, "%" PRIu64 "-%" PRIu64, g->inode_table,
-		g->inode_table + d->look.itable_blocks - 1);
-	out_u64(o, "free_blocks", "Free blocks", g->free_blocks);
-	out_u64(o, "free_inodes", "Free inodes", g->free_inodes);
-	out_u64(o, "directories", "Directories", g->used_dirs);
-	out_u64(o, "unused_inodes", "Unused inodes", g->itable_unused);
-	out_text(o, "flags", "Flags", "[%s%s%s]", g->flags & EXT_BG_INODE_UNINIT ? " INODE_UNINIT" : "",
-		 g->flags & EXT_BG_BLOCK_UNINIT ? " BLOCK_UNINIT" : "", g->flags & EXT_BG_INODE_ZEROED ? " ITABLE_ZEROED" : "");
-	out_num(o, "checksum", "Checksum", g->csum, "0x%04x", g->csum);
+	out_u64(o, "block_bitmap", "Block bitmap", e->block_bitmap);
+	out_u64(o, "inode_bitmap", "Inode bitmap", e->inode_bitmap);
+	out_num(o, "inode_table", "Inode table", e->inode_table, "%" PRIu64 "-%" PRIu64, e->inode_table,
+		e->inode_table + d->look.itable_blocks - 1);
+	out_u64(o, "free_blocks", "Free blocks", e->free_blocks);
+	out_u64(o, "free_inodes", "Free inodes", e->free_inodes);
+	out_u64(o, "directories", "Directories", e->used_dirs);
+	out_u64(o, "unused_inodes", "Unused inodes", e->itable_unused);
+	out_text(o, "flags", "Flags", "[%s%s%s]", e->flags & EXT_BG_INODE_UNINIT ? " INODE_UNINIT" : "",
+		 e->flags & EXT_BG_BLOCK_UNINIT ? " BLOCK_UNINIT" : "", e->flags & EXT_BG_INODE_ZEROED ? " ITABLE_ZEROED" : "");
+	out_num(o, "checksum", "Checksum", e->csum, "0x%04x", e->csum);
 }
 
 static void show_group(struct dump *d, uint32_t nr)
@@ -330,10 +331,10 @@ int dump_bitmap(struct dump *d)
 	for (uint32_t i = 0; i < nr_bits; i++)
 		nr_free += !look_bit(map, i);
 	out_u64(&d->out, "group", "Group", nr);
-	out_u64(&d->out, "block", "Bitmap at block", inodes ? g.inode_bitmap : g.block_bitmap);
+	out_u64(&d->out, "block", "Bitmap at block", inodes ? g.desc.inode_bitmap : g.desc.block_bitmap);
 	out_u64(&d->out, "nr_free", "Free", nr_free);
-	if (nr_free != (inodes ? g.free_inodes : g.free_blocks))
-		look_fault(&d->look, "the descriptor counts %" PRIu32 " free", inodes ? g.free_inodes : g.free_blocks);
+	if (nr_free != (inodes ? g.desc.free_inodes : g.desc.free_blocks))
+		look_fault(&d->look, "the descriptor counts %" PRIu32 " free", inodes ? g.desc.free_inodes : g.desc.free_blocks);
 	put_runs(d, map, nr_bits, first, true);
 	put_runs(d, map, nr_bits, first, false);
 	return 0;

@@ -206,42 +206,32 @@ static void group_head(const struct look *l, struct look_group *g)
 
 static void group_parse(const struct look *l, const struct ext_disk_group *d, struct look_group *g)
 {
-	const bool hi = l->desc_bytes >= EXT_DESC_BYTES_64;
+	g->desc = ext_group_decode(&l->super, d, l->desc_bytes);
+	g->want_csum = g->desc.csum;
+	if (l->ro_compat & (EXT_RO_COMPAT_METADATA_CSUM | EXT_RO_COMPAT_GDT_CSUM))
+		g->want_csum = ext_group_csum(&l->super, l->csum_seed, g->nr, d, l->desc_bytes);
+}
 
-#define LO_HI(field, shift) \
-	(le##shift##_get(d->field##_lo) | (hi ? (uint64_t)le##shift##_get(d->field##_hi) << shift : 0))
-	g->block_bitmap = LO_HI(bg_block_bitmap, 32);
-	g->inode_bitmap = LO_HI(bg_inode_bitmap, 32);
-	g->inode_table = LO_HI(bg_inode_table, 32);
-	g->free_blocks = (uint32_t)LO_HI(bg_free_blocks_count, 16);
-	g->free_inodes = (uint32_t)LO_HI(bg_free_inodes_count, 16);
-	g->used_dirs = (uint32_t)LO_HI(bg_used_dirs_count, 16);
-	g->itable_unused = (uint32_t)LO_HI(bg_itable_unused, 16);
-	g->block_bitmap_csum = (uint32_t)LO_HI(bg_block_bitmap_csum, 16);
-	g->inode_bitmap_csum = (uint32_t)LO_HI(bg_inode_bitmap_csum, 16);
-#undef LO_HI
-	g->flags = le16_get(d->bg_flags);
-	g->csum = le16_get(d->bg_checksum);
-	g->want_csum = ext_group_csum(&l->super, l->csum_seed, g->nr, d, l->desc_bytes);
-	if (!(l->ro_compat & (EXT_RO_COMPAT_METADATA_CSUM | EXT_RO_COMPAT_GDT_CSUM))) {
-		g->flags = 0;
-		g->itable_unused = 0;
-		g->want_csum = g->csum;
-	}
+/* A place in a descriptor that lies outside. */
+static void place_fault(struct look *l, const struct look_group *g, const char *what, pblk_t pblk)
+{
+	look_fault(l, "descriptor of group %" PRIu32 ": the %s lies outside (%" PRIu64 ")", g->nr, what, pblk);
 }
 
 static void group_check(struct look *l, const struct look_group *g)
 {
-	if (g->csum != g->want_csum)
-		look_fault(l, "descriptor of group %" PRIu32 ": checksum is %#x, should be %#x", g->nr, g->csum, g->want_csum);
-	if (!look_block_ok(l, g->block_bitmap))
-		look_fault(l, "descriptor of group %" PRIu32 ": the block bitmap lies outside (%" PRIu64 ")", g->nr, g->block_bitmap);
-	if (!look_block_ok(l, g->inode_bitmap))
-		look_fault(l, "descriptor of group %" PRIu32 ": the inode bitmap lies outside (%" PRIu64 ")", g->nr, g->inode_bitmap);
-	if (!look_block_ok(l, g->inode_table) || l->itable_blocks > l->nr_blocks - g->inode_table)
-		look_fault(l, "descriptor of group %" PRIu32 ": the inode table lies outside (%" PRIu64 ")", g->nr, g->inode_table);
-	if (g->free_blocks > g->nr_blocks || g->free_inodes > l->inodes_per_group || g->itable_unused > l->inodes_per_group ||
-	    g->used_dirs > l->inodes_per_group)
+	const struct ext_group *e = &g->desc;
+	const uint32_t nr_inodes = l->inodes_per_group;
+
+	if (e->csum != g->want_csum)
+		look_fault(l, "descriptor of group %" PRIu32 ": checksum is %#x, should be %#x", g->nr, e->csum, g->want_csum);
+	if (!look_block_ok(l, e->block_bitmap))
+		place_fault(l, g, "block bitmap", e->block_bitmap);
+	if (!look_block_ok(l, e->inode_bitmap))
+		place_fault(l, g, "inode bitmap", e->inode_bitmap);
+	if (!look_block_ok(l, e->inode_table) || l->itable_blocks > l->nr_blocks - e->inode_table)
+		place_fault(l, g, "inode table", e->inode_table);
+	if (e->free_blocks > g->nr_blocks || e->free_inodes > nr_inodes || e->itable_unused > nr_inodes || e->used_dirs > nr_inodes)
 		look_fault(l, "descriptor of group %" PRIu32 ": counts more than there are", g->nr);
 }
 
@@ -301,9 +291,9 @@ static void make_block_bitmap(struct look *l, const struct look_group *g, uint8_
 
 		if (i != g->nr && group_load(l, (uint32_t)i, &o))
 			continue;
-		mark(g, map, o.block_bitmap, 1);
-		mark(g, map, o.inode_bitmap, 1);
-		mark(g, map, o.inode_table, l->itable_blocks);
+		mark(g, map, o.desc.block_bitmap, 1);
+		mark(g, map, o.desc.inode_bitmap, 1);
+		mark(g, map, o.desc.inode_table, l->itable_blocks);
 	}
 	bits_set(map, g->nr_blocks, l->block_bytes * 8);
 }
@@ -311,13 +301,13 @@ static void make_block_bitmap(struct look *l, const struct look_group *g, uint8_
 int look_bitmap(struct look *l, const struct look_group *g, bool inodes, const uint8_t **map)
 {
 	const uint32_t nr_bits = inodes ? l->inodes_per_group : l->blocks_per_group;
-	const uint32_t found = inodes ? g->inode_bitmap_csum : g->block_bitmap_csum;
-	const pblk_t pblk = inodes ? g->inode_bitmap : g->block_bitmap;
+	const uint32_t found = inodes ? g->desc.inode_bitmap_csum : g->desc.block_bitmap_csum;
+	const pblk_t pblk = inodes ? g->desc.inode_bitmap : g->desc.block_bitmap;
 	uint32_t want;
 	int err;
 
 	*map = l->bitmap;
-	if (g->flags & (inodes ? EXT_BG_INODE_UNINIT : EXT_BG_BLOCK_UNINIT)) {
+	if (g->desc.flags & (inodes ? EXT_BG_INODE_UNINIT : EXT_BG_BLOCK_UNINIT)) {
 		l->bitmap_pblk = UINT64_MAX;
 		memset(l->bitmap, 0, l->block_bytes);
 		if (inodes)

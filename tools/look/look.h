@@ -71,10 +71,8 @@ struct look_group {
 	pblk_t first;			/* block */
 	uint32_t nr_blocks;
 	pblk_t desc_block;
-	pblk_t block_bitmap, inode_bitmap, inode_table;
-	uint32_t free_blocks, free_inodes, used_dirs, itable_unused;
-	uint16_t flags, csum, want_csum;
-	uint32_t block_bitmap_csum, inode_bitmap_csum;
+	struct ext_group desc;
+	uint16_t want_csum;
 	bool has_super;
 	uint32_t nr_desc_blocks, nr_reserved_blocks;	/* behind the place of the superblock, in this group */
 	pblk_t first_desc_block;

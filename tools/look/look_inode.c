@@ -57,7 +57,7 @@ int look_inode(struct look *l, ino_nr_t ino, struct look_inode *out)
 	if (err)
 		return err;
 	at = (uint64_t)((ino - 1) % l->inodes_per_group) * l->inode_bytes;
-	pblk = g.inode_table + (at >> l->block_shift);
+	pblk = g.desc.inode_table + (at >> l->block_shift);
 	if (pblk != l->table_pblk) {
 		l->table_pblk = UINT64_MAX;
 		err = look_block(l, pblk, l->table);

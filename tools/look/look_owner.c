@@ -102,11 +102,11 @@ static int add_group(struct look *l, struct look_owners *w, const struct look_gr
 		err = add_fixed(w, g->nr, LOOK_OWN_RESERVED_DESC, reserved, inside(l, reserved, g->nr_reserved_blocks));
 	if (err || !has_desc)
 		return err;
-	err = add_fixed(w, g->nr, LOOK_OWN_BLOCK_BITMAP, g->block_bitmap, inside(l, g->block_bitmap, 1));
+	err = add_fixed(w, g->nr, LOOK_OWN_BLOCK_BITMAP, g->desc.block_bitmap, inside(l, g->desc.block_bitmap, 1));
 	if (!err)
-		err = add_fixed(w, g->nr, LOOK_OWN_INODE_BITMAP, g->inode_bitmap, inside(l, g->inode_bitmap, 1));
+		err = add_fixed(w, g->nr, LOOK_OWN_INODE_BITMAP, g->desc.inode_bitmap, inside(l, g->desc.inode_bitmap, 1));
 	if (!err)
-		err = add_fixed(w, g->nr, LOOK_OWN_ITABLE, g->inode_table, inside(l, g->inode_table, l->itable_blocks));
+		err = add_fixed(w, g->nr, LOOK_OWN_ITABLE, g->desc.inode_table, inside(l, g->desc.inode_table, l->itable_blocks));
 	return err;
 }
 
@@ -202,24 +202,24 @@ static int take_table(struct gather *g, const struct look_group *grp, uint8_t *b
 {
 	struct look *l = g->l;
 	const uint32_t per_block = l->block_bytes / l->inode_bytes, step = MAX(TABLE_READ_BYTES / l->block_bytes, 1u);
-	const uint64_t nr_blocks = inside(l, grp->inode_table, l->itable_blocks);
+	const uint64_t nr_blocks = inside(l, grp->desc.inode_table, l->itable_blocks);
 	uint32_t nr = l->inodes_per_group;
 	bool has_bitmap;
 	int err = 0;
 
-	if (grp->flags & EXT_BG_INODE_UNINIT && grp->csum == grp->want_csum)
+	if (grp->desc.flags & EXT_BG_INODE_UNINIT && grp->desc.csum == grp->want_csum)
 		return 0;
-	if (grp->csum == grp->want_csum)
-		nr -= MIN(grp->itable_unused, nr);
+	if (grp->desc.csum == grp->want_csum)
+		nr -= MIN(grp->desc.itable_unused, nr);
 	has_bitmap = !copy_bitmap(l, grp, used);
 	for (uint64_t b = 0; !err && b < nr_blocks && b * per_block < nr && !g->w->cut; b += step) {
 		const uint64_t part = MIN(nr_blocks - b, (uint64_t)step);
 		const uint32_t from = (uint32_t)(b * per_block);
 
-		err = l->src.read(l->src.arg, (grp->inode_table + b) << l->block_shift, buf, part << l->block_shift);
+		err = l->src.read(l->src.arg, (grp->desc.inode_table + b) << l->block_shift, buf, part << l->block_shift);
 		if (err) {
 			look_fault(l, "inode table of group %" PRIu32 ", block %" PRIu64 " on: cannot be read", grp->nr,
-				   grp->inode_table + b);
+				   grp->desc.inode_table + b);
 			err = 0;
 			continue;
 		}
@@ -268,7 +268,7 @@ int look_owners_load(struct look *l, const struct look_range *ranges, size_t nr,
 		struct look_group grp;
 		const bool has_desc = !look_group(l, n, &grp);
 
-		nr_bad = has_desc && (inside(l, grp.inode_table, 1) || inside(l, grp.block_bitmap, 1)) ? 0 : nr_bad + 1;
+		nr_bad = has_desc && (inside(l, grp.desc.inode_table, 1) || inside(l, grp.desc.block_bitmap, 1)) ? 0 : nr_bad + 1;
 		err = add_group(l, out, &grp, has_desc);
 		if (!err && has_desc)
 			err = take_table(&g, &grp, buf, used);
