@@ -10,6 +10,7 @@
 
 #include "base/crc.h"
 #include "base/log.h"
+#include "base/size.h"
 
 enum {
 	COPY_BYTES = 64 << 10,
@@ -114,16 +115,10 @@ static struct timespec clock_look(void *arg)
 
 static uint64_t size_of(const char *size)
 {
-	char *end;
-	uint64_t n = strtoull(size, &end, 10);
+	uint64_t bytes;
 
-	switch (*end) {
-	case 't': n <<= 10;	/* fall through */
-	case 'g': n <<= 10;	/* fall through */
-	case 'm': n <<= 10;	/* fall through */
-	case 'k': n <<= 10;
-	}
-	return n;
+	ck_assert_int_eq(size_parse(size, &bytes), 0);
+	return bytes;
 }
 
 static char *private_dir(void)

@@ -6,6 +6,7 @@
 #include "base/crc.h"
 #include "base/list.h"
 #include "base/rng.h"
+#include "base/size.h"
 #include "base/types.h"
 
 /* ---- types --------------------------------------------------------------- */
@@ -68,6 +69,32 @@ START_TEST(powers_of_two_are_known)
 		ck_assert_uint_eq(log2_floor(n), bit);
 		ck_assert_uint_eq(log2_floor(n | (n - 1)), bit);
 		ck_assert(bit == 0 || !is_pow2(n | 1));
+	}
+}
+END_TEST
+
+/* ---- sizes --------------------------------------------------------------- */
+
+START_TEST(sizes_are_numbers_with_a_unit)
+{
+	static const struct {
+		const char *text;
+		uint64_t bytes, in_kib;		/* 0: refused */
+	} sizes[] = {
+		{ "7", 7, 7 << 10 }, { "64k", 64 << 10, 64 << 10 }, { "3M", 3 << 20, 3 << 20 }, { "2g", 2ull << 30, 2ull << 30 },
+		{ "16777215T", 16777215ull << 40, 16777215ull << 40 }, { "16777216t", 0, 0 }, { "8s", 0, 4096 },
+		{ "18446744073709551615", UINT64_MAX, 0 }, { "18446744073709551616", 0, 0 }, { "", 0, 0 }, { "k", 0, 0 },
+		{ "-1", 0, 0 }, { " 1", 0, 0 }, { "+1", 0, 0 }, { "1kk", 0, 0 }, { "1ks", 0, 0 }, { "1x", 0, 0 }, { "1 ", 0, 0 },
+	};
+
+	for (unsigned i = 0; i < ARRAY_LEN(sizes); i++) {
+		uint64_t n = 0;
+
+		ck_assert_int_eq(size_parse(sizes[i].text, &n), sizes[i].bytes ? 0 : -EINVAL);
+		ck_assert_uint_eq(n, sizes[i].bytes);
+		n = 0;
+		ck_assert_int_eq(size_parse_in(sizes[i].text, 1024, &n), sizes[i].in_kib ? 0 : -EINVAL);
+		ck_assert_uint_eq(n, sizes[i].in_kib);
 	}
 }
 END_TEST
@@ -304,6 +331,7 @@ static Suite *base_suite(void)
 	tcase_add_test(data, disk_integers_come_back_as_they_went);
 	tcase_add_test(data, rounding_keeps_the_width_of_its_operand);
 	tcase_add_test(data, powers_of_two_are_known);
+	tcase_add_test(data, sizes_are_numbers_with_a_unit);
 	tcase_add_test(data, a_list_keeps_the_order_of_both_ends);
 	tcase_add_test(data, a_link_taken_off_may_be_taken_off_again);
 	tcase_add_test(data, the_safe_walk_survives_taking_all_off);

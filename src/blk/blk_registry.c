@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "base/size.h"
 #include "blk/blk_fault.h"
 #include "blk/blk_record.h"
 
@@ -39,36 +40,11 @@ static int open_file(const struct open_args *a, struct blk_dev **out)
 	return err;
 }
 
-static int parse_size(const char *text, uint64_t *bytes)
-{
-	static const char units[] = "kmgt";
-	unsigned shift = 0;
-	const char *unit;
-	char *end;
-
-	if (*text < '0' || *text > '9')
-		return -EINVAL;
-	errno = 0;
-	*bytes = strtoull(text, &end, 10);
-	if (errno)
-		return -EINVAL;
-	if (*end) {
-		unit = strchr(units, *end | 0x20);
-		if (!unit || !*unit || end[1])
-			return -EINVAL;
-		shift = 10 * ((unsigned)(unit - units) + 1);
-	}
-	if (*bytes > UINT64_MAX >> shift)
-		return -EINVAL;
-	*bytes <<= shift;
-	return 0;
-}
-
 static int open_mem(const struct open_args *a, struct blk_dev **out)
 {
 	uint64_t bytes;
 
-	if (parse_size(a->rest, &bytes) || !bytes || bytes % SECT_BYTES) {
+	if (size_parse(a->rest, &bytes) || !bytes || bytes % SECT_BYTES) {
 		log_error("%s: wanted mem:SIZE, bytes or with k, m, g or t, a multiple of %d", a->spec, SECT_BYTES);
 		return -EINVAL;
 	}

@@ -91,31 +91,6 @@ int opts_add_members(struct opts *o, const char *field)
 	return err;
 }
 
-int opts_parse_bytes(const char *text, uint64_t *out)
-{
-	static const char units[] = "kmgt";
-	unsigned shift = 0;
-	const char *u;
-	char *end;
-
-	if (*text < '0' || *text > '9')
-		return -EINVAL;
-	errno = 0;
-	*out = strtoull(text, &end, 10);
-	if (errno)
-		return -EINVAL;
-	if (*end) {
-		u = strchr(units, *end | 0x20);
-		if (!u || !*u || end[1])
-			return -EINVAL;
-		shift = 10 * (unsigned)(u - units + 1);
-	}
-	if (*out > UINT64_MAX >> shift)
-		return -EINVAL;
-	*out <<= shift;
-	return 0;
-}
-
 static int set_mountpoint(struct opts *o, const char *path)
 {
 	o->mountpoint = realpath(path, NULL);

@@ -78,8 +78,6 @@ MUST_CHECK int opts_parse_list(const char *list, struct opts *o);
  */
 MUST_CHECK int opts_add_members(struct opts *o, const char *field);
 MUST_CHECK int opts_add_member(struct opts *o, const char *name, size_t len);
-/* "64m": a number with k, m, g, t as powers of 1024. -EINVAL */
-MUST_CHECK int opts_parse_bytes(const char *text, uint64_t *out);
 void opts_print_help(void);
 void opts_print_version(void);
 

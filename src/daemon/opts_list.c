@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "base/size.h"
 #include "opts.h"
 
 enum opt_kind {
@@ -58,7 +59,7 @@ static int parse_umask(struct opts *o, const char *value)
 
 static int parse_cache_size(struct opts *o, const char *value)
 {
-	return opts_parse_bytes(value, &o->cache_bytes);
+	return size_parse(value, &o->cache_bytes);
 }
 
 static int parse_threads(struct opts *o, const char *value)

@@ -136,7 +136,5 @@ int mkfs_populate(struct blk_dev *volume, struct alloc *alloc, const char *dir, 
 
 /* Bits of base/feature names in "-O a,^b": changes the three sets. 0 or -EINVAL, said. */
 int mkfs_features_parse(struct mkfs_opts *o, const char *list);
-/* "64k", "2G", "10485760": bytes; unit: multiplier of a plain number. -EINVAL. */
-int mkfs_size_parse(const char *text, uint64_t unit, uint64_t *bytes);
 
 #endif

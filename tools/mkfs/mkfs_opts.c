@@ -9,6 +9,7 @@
 #include <uuid/uuid.h>
 
 #include "base/log.h"
+#include "base/size.h"
 #include "fs/fs.h"
 #include "mkfs_int.h"
 
@@ -80,35 +81,11 @@ static const struct option long_options[] = {
 	{ NULL, 0, NULL, 0 },
 };
 
-int mkfs_size_parse(const char *text, uint64_t unit, uint64_t *bytes)
-{
-	char *end;
-	unsigned long long n;
-
-	if (!isdigit((unsigned char)*text))
-		return -EINVAL;
-	errno = 0;
-	n = strtoull(text, &end, 10);
-	switch (tolower((unsigned char)*end)) {
-	case '\0': break;
-	case 'k': unit = 1ull << 10; end++; break;
-	case 'm': unit = 1ull << 20; end++; break;
-	case 'g': unit = 1ull << 30; end++; break;
-	case 't': unit = 1ull << 40; end++; break;
-	case 's': unit = SECT_BYTES; end++; break;
-	default: return -EINVAL;
-	}
-	if (errno || *end || n > UINT64_MAX / unit)
-		return -EINVAL;
-	*bytes = n * unit;
-	return 0;
-}
-
 /* A size option within bounds, or a message that names the option. */
 static int parse_bounded(const char *option, const char *text, uint64_t unit, uint64_t min, uint64_t max,
 			 uint64_t *out)
 {
-	if (mkfs_size_parse(text, unit, out)) {
+	if (size_parse_in(text, unit, out)) {
 		log_error("%s: '%s' is not a number", option, text);
 		return -EINVAL;
 	}
