@@ -9,8 +9,9 @@
  *   fsck_journal.c      replay, journal inode       fsck_orphan.c   orphan list and file
  *   fsck_resize.c       the resize inode             fsck_search.c   a lost inode table
  *   fsck_pass1.c        inodes, by groups on all processors
- *   fsck_inode.c        one inode                   fsck_walk.c     one block map, indirect or extents
- *   fsck_inode_raw.c    its fields and its place
+ *   fsck_inode.c        one inode                   fsck_inode_raw.c its fields and its place
+ *   fsck_walk.c         one block map, indirect     fsck_walk_extent.c  one of extents
+ *   fsck_extent.c       a node of extents           fsck_map.c      maps changed for repairs
  *   fsck_xattr.c        attributes                  fsck_dup.c      pass 1B
  *   fsck_pass2.c        directories, by windows     fsck_dir.c      one directory
  *   fsck_view.c         a directory in memory       fsck_htree.c    the index of a directory
@@ -388,7 +389,7 @@ struct walk {
 	ARRAY_OF(pblk_t) seen;	/* map blocks (K5) */
 };
 void fsck_walk(struct walk *wk);
-/* Data and map blocks from lblk on are no longer the file's; i_blocks follows, their bits are cleared. */
+/* fsck_map.c. Data and map blocks from lblk on are no longer the file's; i_blocks follows, their bits are cleared. */
 void fsck_map_truncate(struct fsck *f, ino_nr_t ino, struct ext_disk_inode *raw, lblk_t lblk);
 /* Puts block pblk at lblk, a hole, with map blocks as needed (claimed, counted in i_blocks). -ENOSPC, -EOPNOTSUPP. */
 MUST_CHECK int fsck_map_put(struct fsck *f, ino_nr_t ino, struct ext_disk_inode *raw, lblk_t lblk, pblk_t pblk);
