@@ -1,45 +1,15 @@
 /*
- * fsck_inode.c: one inode: its fields, its map, its attributes; and what a sound one adds to
- * what pass 1 knows: block bits, type, links, directories.
+ * fsck_inode.c: one inode as a whole, in use or not: its map, its attributes, its blocks; and
+ * what a sound one adds to what pass 1 knows: block bits, type, links, directories.
  *
  * A worker enters what it found only when there was nothing to ask (K4); the main thread
  * enters what is left after its repairs.
  */
 #include <stdlib.h>
 
-#include "base/log.h"
-#include "fsck_int.h"
+#include "fsck_inode.h"
 
-enum { MAX_DIR_HOLES = 64 };
-
-struct claim {
-	pblk_t first;
-	uint64_t nr;
-};
-
-struct inode_scratch {
-	ARRAY_OF(struct claim) claims;		/* of the inode at hand */
-	ARRAY_OF(struct fsck_dblk) blks;	/* its blocks, when it is a directory */
-	/* Of all so far; inode_scratch_collect() */
-	ARRAY_OF(struct fsck_dir) dirs;
-	ARRAY_OF(struct fsck_dblk) dblks;
-	ARRAY_OF(struct fsck_xref) xrefs;
-};
-
-/* The inode at hand. */
-struct look {
-	struct worker *w;
-	struct fsck *f;
-	struct inode_scratch *s;
-	ino_nr_t ino;
-	struct ext_disk_inode *raw;
-	uint32_t mode;
-	bool dirty, csum_bad, cleared, has_ibody;
-	uint64_t nr_blocks;	/* of the filesystem, map and attribute blocks too */
-	lblk_t end;		/* behind the last block of data that is written */
-	pblk_t xattr;
-	uint32_t xattr_told;
-};
+/* Scratch --------------------------------------------------------------------------------------- */
 
 struct inode_scratch *inode_scratch_new(void)
 {
@@ -58,11 +28,11 @@ void inode_scratch_free(struct inode_scratch *s)
 	free(s);
 }
 
-/* Map ----------------------------------------------------------------------------------------------- */
+/* Map, attributes, and how many blocks they take -------------------------------------------------------- */
 
 static enum walk_act claim_ptr(struct walk *wk, struct visit *v)
 {
-	struct look *l = wk->arg;
+	struct inode_look *l = wk->arg;
 	struct inode_scratch *s = l->s;
 	struct claim *last = s->claims.nr ? &s->claims.v[s->claims.nr - 1] : NULL;
 
@@ -82,7 +52,7 @@ static enum walk_act claim_ptr(struct walk *wk, struct visit *v)
 /* Nothing below it was claimed, so it is the end of the last claim. */
 static void claim_gone(struct walk *wk, pblk_t pblk)
 {
-	struct look *l = wk->arg;
+	struct inode_look *l = wk->arg;
 	struct inode_scratch *s = l->s;
 	struct claim *last = s->claims.nr ? &s->claims.v[s->claims.nr - 1] : NULL;
 
@@ -98,7 +68,7 @@ static bool claim_bad(struct walk *wk, enum problem pr, const struct fsck_args *
 	return fsck_fix_args(wk->w, pr, args);
 }
 
-static void look_at_map(struct look *l)
+void inode_check_map(struct inode_look *l)
 {
 	struct walk wk = { .w = l->w, .ino = l->ino, .raw = l->raw, .ptr = claim_ptr, .bad = claim_bad,
 			   .gone = claim_gone, .arg = l };
@@ -107,282 +77,7 @@ static void look_at_map(struct look *l)
 	l->dirty |= wk.raw_dirty;
 }
 
-/* Contents by type -------------------------------------------------------------------------------------- */
-
-static void clear(struct look *l)
-{
-	l->cleared = true;
-	l->raw->i_links_count = le16_of(0);
-	l->raw->i_dtime = le32_of(l->f->now);
-	l->dirty = true;
-	fsck_fate(l->f, "inode %" PRIu32 " was cleared: its contents are lost", l->ino);
-}
-
-static uint64_t sects_of(const struct fsck *f, uint64_t nr_blocks)
-{
-	return nr_blocks << (f->block_shift - SECT_SHIFT);
-}
-
-static void look_at_special(struct look *l)
-{
-	const uint32_t no = EXT_FL_IMMUTABLE | EXT_FL_APPEND | EXT_FL_EXTENTS | EXT_FL_INDEX | EXT_FL_INLINE_DATA;
-
-	if ((le32_get(l->raw->i_flags) & no) && fsck_fix(l->w, P1_SPECIAL_FLAGS, .ino = l->ino)) {
-		l->raw->i_flags = le32_of(le32_get(l->raw->i_flags) & ~no);
-		l->dirty = true;
-	}
-	if ((le32_get(l->raw->i_size_lo) || le32_get(l->raw->i_size_hi)) &&
-	    fsck_fix(l->w, P1_SPECIAL_SIZE, .ino = l->ino, .num = le32_get(l->raw->i_size_lo))) {
-		l->raw->i_size_lo = l->raw->i_size_hi = le32_of(0);
-		l->dirty = true;
-	}
-}
-
-/* Is the target where the size says, and of that length? */
-static bool symlink_ok(struct look *l)
-{
-	const struct fsck *f = l->f;
-	const uint64_t size = le32_get(l->raw->i_size_lo);
-	const uint32_t flags = le32_get(l->raw->i_flags);
-	uint8_t *block;
-	bool ok;
-
-	if (size == 0 || (flags & EXT_FL_INDEX))
-		return false;
-	if (flags & EXT_FL_INLINE_DATA) {
-		const struct inline_part p = fsck_inline_part(f, l->raw);
-
-		return p.value && size <= EXT_INLINE_BYTES + (uint64_t)p.len;
-	}
-	if (size < EXT_INLINE_BYTES)
-		return !inode_has_map(f, l->raw) && strnlen((const char *)l->raw->i_block, EXT_INLINE_BYTES) == size;
-	if (size >= f->block_bytes || l->s->claims.nr != 1 || l->s->claims.v[0].nr != 1 || l->end != 1)
-		return false;
-	block = malloc(f->block_bytes);
-	ok = block && !fsck_block_read(l->f, l->s->claims.v[0].first, block) &&
-	     strnlen((const char *)block, f->block_bytes) == size;
-	free(block);
-	return ok;
-}
-
-static void look_at_symlink(struct look *l)
-{
-	if (!symlink_ok(l) && fsck_fix(l->w, P1_SYMLINK, .ino = l->ino))
-		clear(l);
-}
-
-static void fix_size(struct look *l, enum problem pr, uint64_t should)
-{
-	if (fsck_fix(l->w, pr, .ino = l->ino, .num = inode_size(l->raw), .num2 = should)) {
-		inode_set_size(l->raw, should);
-		l->dirty = true;
-	}
-}
-
-/* Where a directory ends whose map has a far pointer somewhere: before the first gap that is too large. */
-static lblk_t dense_end(const struct look *l)
-{
-	lblk_t end = 0;
-
-	for (size_t i = 0; i < l->s->blks.nr; i++) {
-		if (l->s->blks.v[i].lblk > i + MAX_DIR_HOLES)
-			break;
-		end = (lblk_t)l->s->blks.v[i].lblk + 1;
-	}
-	return end;
-}
-
-static void look_again_at_map(struct look *l)
-{
-	l->s->claims.nr = l->s->blks.nr = 0;
-	l->nr_blocks = l->xattr ? 1 : 0;
-	l->end = 0;
-	look_at_map(l);
-}
-
-static void look_at_dir(struct look *l)
-{
-	const lblk_t dense = dense_end(l);
-	uint64_t size, should;
-
-	if (dense < l->end && fsck_fix(l->w, P1_DIR_SPARSE, .ino = l->ino, .lblk = l->end - 1)) {
-		fsck_map_truncate(l->f, l->ino, l->raw, dense);
-		l->dirty = true;
-		look_again_at_map(l);
-	}
-	size = inode_size(l->raw);
-	should = l->end << l->f->block_shift;
-	if (l->end == 0) {
-		if (fsck_fix(l->w, P1_DIR_EMPTY, .ino = l->ino))
-			clear(l);
-		return;
-	}
-	if (size != should)
-		fix_size(l, P1_DIR_SIZE, should);
-}
-
-/* The largest size that the map can reach. */
-static uint64_t max_size(const struct look *l)
-{
-	const unsigned shift = l->f->block_shift - 2;
-	const uint64_t blocks = EXT_NR_DIRECT + (1ull << shift) + (1ull << 2 * shift) + (1ull << 3 * shift);
-
-	if (le32_get(l->raw->i_flags) & EXT_FL_EXTENTS)
-		return ((1ull << 32) << l->f->block_shift) - 1;
-	return blocks << l->f->block_shift;
-}
-
-/* Blocks may lie behind the size only as far as the last one begins there. */
-static void look_at_reg(struct look *l)
-{
-	const uint64_t size = inode_size(l->raw);
-	const uint64_t last = l->end ? (l->end - 1) << l->f->block_shift : 0;
-
-	if (size < last || size > max_size(l))
-		fix_size(l, P1_SIZE, l->end << l->f->block_shift);
-}
-
-static void look_at_inline(struct look *l)
-{
-	const struct inline_part p = fsck_inline_part(l->f, l->raw);
-	const uint64_t size = inode_size(l->raw);
-	uint64_t should = size;
-
-	if (!p.value) {
-		if (!fsck_fix(l->w, P1_INLINE_BAD, .ino = l->ino))
-			return;
-		if (!S_ISREG(l->mode)) {
-			clear(l);
-			return;
-		}
-		l->raw->i_flags = le32_of(le32_get(l->raw->i_flags) & ~(uint32_t)EXT_FL_INLINE_DATA);
-		memset(l->raw->i_block, 0, sizeof(l->raw->i_block));
-		inode_set_size(l->raw, 0);
-		l->dirty = true;
-		fsck_fate(l->f, "inode %" PRIu32 ": its inline contents are lost", l->ino);
-		return;
-	}
-	/* A directory fills its space, a file need not fill i_block. */
-	if (S_ISDIR(l->mode) || p.len > 0)
-		should = EXT_INLINE_BYTES + (uint64_t)p.len;
-	else if (size > EXT_INLINE_BYTES)
-		should = EXT_INLINE_BYTES;
-	if (size != should)
-		fix_size(l, P1_INLINE_SIZE, should);
-}
-
-/* Flags and fields that hold for all types ------------------------------------------------------------- */
-
-static void drop_flag(struct look *l, enum problem pr, uint32_t flag)
-{
-	if (fsck_fix(l->w, pr, .ino = l->ino, .num = flag)) {
-		l->raw->i_flags = le32_of(le32_get(l->raw->i_flags) & ~flag);
-		l->dirty = true;
-	}
-}
-
-static bool looks_like_extents(const struct ext_disk_inode *raw)
-{
-	const struct ext_disk_extent_header *h = (const void *)raw->i_block;
-
-	return le16_get(h->eh_magic) == EXT_EXTENT_MAGIC && le16_get(h->eh_depth) < 5 && le16_get(h->eh_max) > 0 &&
-	       le16_get(h->eh_max) <= 4 && le16_get(h->eh_entries) <= le16_get(h->eh_max);
-}
-
-/* Flags of features that fsck refuses to look at when they are on. */
-enum { FOREIGN_FLAGS = EXT_FL_ENCRYPT | EXT_FL_VERITY | EXT_FL_EA_INODE | EXT_FL_CASEFOLD | 0x200 /* compressed */,
-       IMAGIC_FLAG = 0x2000 };
-
-static void look_at_flags(struct look *l)
-{
-	const uint32_t flags = le32_get(l->raw->i_flags);
-	const bool maps = S_ISREG(l->mode) || S_ISDIR(l->mode);
-
-	if (flags & FOREIGN_FLAGS)
-		drop_flag(l, P1_FLAG_FEATURE, flags & FOREIGN_FLAGS);
-	if ((flags & IMAGIC_FLAG) && !has_compat(l->f, EXT_COMPAT_IMAGIC_INODES))
-		drop_flag(l, P1_FLAG_FEATURE, IMAGIC_FLAG);
-	if ((flags & EXT_FL_EXTENTS) && (!has_incompat(l->f, EXT_INCOMPAT_EXTENTS) || (flags & EXT_FL_INLINE_DATA)))
-		drop_flag(l, P1_FLAG_FEATURE, EXT_FL_EXTENTS);
-	else if (maps && has_incompat(l->f, EXT_INCOMPAT_EXTENTS) && !(flags & (EXT_FL_EXTENTS | EXT_FL_INLINE_DATA)) &&
-		 looks_like_extents(l->raw) && fsck_fix(l->w, P1_EXTENT_FLAG, .ino = l->ino)) {
-		l->raw->i_flags = le32_of(le32_get(l->raw->i_flags) | EXT_FL_EXTENTS);
-		l->dirty = true;
-	}
-	if ((flags & EXT_FL_INLINE_DATA) && !has_incompat(l->f, EXT_INCOMPAT_INLINE_DATA))
-		drop_flag(l, P1_FLAG_FEATURE, EXT_FL_INLINE_DATA);
-	if ((flags & EXT_FL_INDEX) && !S_ISDIR(l->mode))
-		drop_flag(l, P1_INDEX_NO_DIR, EXT_FL_INDEX);
-	else if ((flags & EXT_FL_INDEX) && (!has_compat(l->f, EXT_COMPAT_DIR_INDEX) || (flags & EXT_FL_INLINE_DATA)))
-		drop_flag(l, P1_FLAG_FEATURE, EXT_FL_INDEX);
-}
-
-/* A negative time with all epoch bits set: a writer that did not know them meant the former only. */
-static void look_at_times(struct look *l)
-{
-	enum { EPOCH = 3 };
-	struct ext_disk_inode *raw = l->raw;
-	const struct {
-		le32 low, *extra;
-		size_t end;
-	} times[] = {
-		{ raw->i_ctime, &raw->i_ctime_extra, offsetof(struct ext_disk_inode, i_mtime_extra) },
-		{ raw->i_mtime, &raw->i_mtime_extra, offsetof(struct ext_disk_inode, i_atime_extra) },
-		{ raw->i_atime, &raw->i_atime_extra, offsetof(struct ext_disk_inode, i_crtime) },
-		{ raw->i_crtime, &raw->i_crtime_extra, offsetof(struct ext_disk_inode, i_version_hi) },
-	};
-	bool bad = false;
-
-	if (l->f->inode_bytes == EXT_GOOD_OLD_INODE_BYTES)
-		return;
-	for (unsigned i = 0; i < ARRAY_LEN(times); i++)
-		bad |= times[i].end <= EXT_GOOD_OLD_INODE_BYTES + (size_t)le16_get(raw->i_extra_isize) &&
-		       (int32_t)le32_get(times[i].low) < 0 && (le32_get(*times[i].extra) & EPOCH) == EPOCH;
-	if (!bad || !fsck_fix(l->w, P1_TIME, .ino = l->ino))
-		return;
-	for (unsigned i = 0; i < ARRAY_LEN(times); i++)
-		*times[i].extra = le32_of(le32_get(*times[i].extra) & ~(uint32_t)EPOCH);
-	l->dirty = true;
-}
-
-static void look_at_fields(struct look *l)
-{
-	struct ext_disk_inode *raw = l->raw;
-
-	if (l->f->inode_bytes > EXT_GOOD_OLD_INODE_BYTES) {
-		const unsigned extra = le16_get(raw->i_extra_isize), max = l->f->inode_bytes - EXT_GOOD_OLD_INODE_BYTES;
-
-		if (extra && (extra < 4 || extra > max || extra % 4) &&
-		    fsck_fix(l->w, P1_EXTRA_ISIZE, .ino = l->ino, .num = extra)) {
-			const unsigned want = le16_get(l->f->sb.s_want_extra_isize);
-
-			raw->i_extra_isize = le16_of((uint16_t)(want >= 4 && want <= max && want % 4 == 0 ? want : MIN(32u, max)));
-			l->dirty = true;
-		}
-	}
-	look_at_times(l);
-	if (le32_get(raw->i_dtime) && fsck_fix(l->w, l->ino == EXT_ROOT_INO ? P1_ROOT_DTIME : P1_DTIME_SET, .ino = l->ino)) {
-		raw->i_dtime = le32_of(0);
-		l->dirty = true;
-	}
-	if (le32_get(raw->i_obso_faddr) &&
-	    fsck_fix(l->w, P1_FADDR, .ino = l->ino, .num = le32_get(raw->i_obso_faddr))) {
-		raw->i_obso_faddr = le32_of(0);
-		l->dirty = true;
-	}
-	if (!has_incompat(l->f, EXT_INCOMPAT_64BIT) && le16_get(raw->i_file_acl_hi) &&
-	    fsck_fix(l->w, P1_ACL_HIGH, .ino = l->ino, .num = le16_get(raw->i_file_acl_hi))) {
-		raw->i_file_acl_hi = le16_of(0);
-		l->dirty = true;
-	}
-	if (!S_ISREG(l->mode) && le32_get(raw->i_size_hi) &&
-	    fsck_fix(l->w, P1_SIZE_HIGH, .ino = l->ino, .num = le32_get(raw->i_size_hi))) {
-		raw->i_size_hi = le32_of(0);
-		l->dirty = true;
-	}
-}
-
-static void look_at_xattr(struct look *l)
+static void look_at_xattr(struct inode_look *l)
 {
 	const pblk_t pblk = inode_file_acl(l->f, l->raw);
 
@@ -398,7 +93,12 @@ static void look_at_xattr(struct look *l)
 	}
 }
 
-static void look_at_count(struct look *l)
+static uint64_t sects_of(const struct fsck *f, uint64_t nr_blocks)
+{
+	return nr_blocks << (f->block_shift - SECT_SHIFT);
+}
+
+static void look_at_count(struct inode_look *l)
 {
 	const uint64_t found = inode_nr_sects(l->f, l->raw), should = sects_of(l->f, l->nr_blocks);
 
@@ -408,26 +108,9 @@ static void look_at_count(struct look *l)
 	}
 }
 
-/* A checksum that is wrong over something that cannot be an inode. */
-static bool is_garbage(const struct look *l)
-{
-	const unsigned extra = l->f->inode_bytes > EXT_GOOD_OLD_INODE_BYTES ? le16_get(l->raw->i_extra_isize) : 0;
-	unsigned nr_bad = 0;
-
-	if (!fsck_ft_of(l->mode) || extra % 4 || extra > l->f->inode_bytes - EXT_GOOD_OLD_INODE_BYTES)
-		return true;
-	if (!inode_has_map(l->f, l->raw))
-		return false;
-	if (le32_get(l->raw->i_flags) & EXT_FL_EXTENTS)
-		return !looks_like_extents(l->raw);
-	for (unsigned i = 0; i < EXT_NR_BLOCK; i++)
-		nr_bad += l->raw->i_block[i].raw && !fsck_data_ok(l->f, le32_get(l->raw->i_block[i]), 1);
-	return nr_bad >= EXT_NR_BLOCK / 2;
-}
-
 /* Entering what was found ------------------------------------------------------------------------------ */
 
-static void enter_dir(struct look *l)
+static void enter_dir(struct inode_look *l)
 {
 	struct inode_scratch *s = l->s;
 	const struct fsck_dir d = {
@@ -443,7 +126,7 @@ static void enter_dir(struct look *l)
 	s->dblks.nr += s->blks.nr;
 }
 
-static void enter(struct look *l)
+static void enter(struct inode_look *l)
 {
 	struct fsck *f = l->f;
 	struct inode_scratch *s = l->s;
@@ -459,8 +142,10 @@ static void enter(struct look *l)
 		enter_dir(l);
 }
 
+/* The inode as a whole ------------------------------------------------------------------------------------ */
+
 /* A type that has no contents, or none at all, over the contents of a directory. */
-static bool is_really_dir(const struct look *l)
+static bool is_really_dir(const struct inode_look *l)
 {
 	const pblk_t at = inode_first_block(l->raw);
 	uint8_t *block;
@@ -476,44 +161,39 @@ static bool is_really_dir(const struct look *l)
 	return is;
 }
 
-/* The inode as a whole ------------------------------------------------------------------------------------ */
-
-static void look_at_used(struct look *l)
+void inode_drop(struct inode_look *l)
 {
-	const bool is_inline = le32_get(l->raw->i_flags) & EXT_FL_INLINE_DATA;
+	l->cleared = true;
+	l->raw->i_links_count = le16_of(0);
+	l->raw->i_dtime = le32_of(l->f->now);
+	l->dirty = true;
+	fsck_fate(l->f, "inode %" PRIu32 " was cleared: its contents are lost", l->ino);
+}
 
+static void look_at_used(struct inode_look *l)
+{
 	if (is_really_dir(l) && fsck_fix(l->w, P1_REALLY_DIR, .ino = l->ino, .num = l->mode)) {
 		l->mode = S_IFDIR | (l->mode & 07777);
 		l->raw->i_mode = le16_of((uint16_t)l->mode);
 		l->dirty = true;
 	}
-	if (l->csum_bad && !fsck_is_system_ino(l->f, l->ino) && is_garbage(l) && fsck_fix(l->w, P1_GARBAGE, .ino = l->ino)) {
-		clear(l);
+	if (l->csum_bad && !fsck_is_system_ino(l->f, l->ino) && inode_is_garbage(l) && fsck_fix(l->w, P1_GARBAGE, .ino = l->ino)) {
+		inode_drop(l);
 		return;
 	}
 	if (!fsck_ft_of(l->mode) && fsck_fix(l->w, P1_MODE, .ino = l->ino, .num = l->mode)) {
-		clear(l);
+		inode_drop(l);
 		return;
 	}
 	if (l->ino == EXT_ROOT_INO && !S_ISDIR(l->mode) && fsck_fix(l->w, P1_ROOT_NO_DIR, .ino = l->ino)) {
-		clear(l);
+		inode_drop(l);
 		return;
 	}
-	look_at_fields(l);
-	look_at_flags(l);
+	inode_check_fields(l);
 	look_at_xattr(l);
 	if (S_ISREG(l->mode) || S_ISDIR(l->mode) || S_ISLNK(l->mode))
-		look_at_map(l);
-	if (S_ISLNK(l->mode))
-		look_at_symlink(l);
-	else if (!S_ISREG(l->mode) && !S_ISDIR(l->mode))
-		look_at_special(l);
-	else if (is_inline && has_incompat(l->f, EXT_INCOMPAT_INLINE_DATA))
-		look_at_inline(l);
-	else if (S_ISDIR(l->mode))
-		look_at_dir(l);
-	else
-		look_at_reg(l);
+		inode_check_map(l);
+	inode_check_contents(l);
 	if (!l->cleared)
 		look_at_count(l);
 }
@@ -529,7 +209,7 @@ static bool low_dtime_says_something(const struct fsck *f)
 }
 
 /* A deletion time that is the number of the next one on the list of orphans. True: it is one. */
-static bool look_at_low_dtime(struct look *l)
+static bool look_at_low_dtime(struct inode_look *l)
 {
 	struct ext_disk_inode *raw = l->raw;
 	const uint32_t dtime = le32_get(raw->i_dtime);
@@ -543,7 +223,7 @@ static bool look_at_low_dtime(struct look *l)
 	return true;
 }
 
-static void look_at_free(struct look *l)
+static void look_at_free(struct inode_look *l)
 {
 	struct ext_disk_inode *raw = l->raw;
 
@@ -564,7 +244,7 @@ static bool is_blank(const struct ext_disk_inode *raw)
 }
 
 /* Numbers below first_ino that the format keeps for itself. True: dealt with. */
-static bool look_at_reserved(struct look *l)
+static bool look_at_reserved(struct inode_look *l)
 {
 	struct ext_disk_inode *raw = l->raw;
 
@@ -579,7 +259,7 @@ static bool look_at_reserved(struct look *l)
 			l->dirty = true;
 			l->csum_bad = false;
 		}
-		look_at_map(l);
+		inode_check_map(l);
 		return true;
 	}
 	if (l->ino == EXT_RESIZE_INO && has_compat(l->f, EXT_COMPAT_RESIZE_INODE))
@@ -596,7 +276,7 @@ static bool look_at_reserved(struct look *l)
 
 void fsck_inode_check(struct worker *w, ino_nr_t ino, struct ext_disk_inode *raw)
 {
-	struct look l = { .w = w, .f = w->f, .s = w->inode, .ino = ino, .raw = raw, .mode = le16_get(raw->i_mode) };
+	struct inode_look l = { .w = w, .f = w->f, .s = w->inode, .ino = ino, .raw = raw, .mode = le16_get(raw->i_mode) };
 	bool used = false;
 
 	w->suspect = false;

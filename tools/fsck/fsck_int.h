@@ -9,9 +9,10 @@
  *   fsck_journal.c      replay, journal inode       fsck_orphan.c   orphan list and file
  *   fsck_resize.c       the resize inode             fsck_search.c   a lost inode table
  *   fsck_pass1.c        inodes, by groups on all processors
- *   fsck_inode.c        one inode                   fsck_inode_raw.c its fields and its place
+ *   fsck_inode.c        one inode as a whole        fsck_inode_raw.c    how it lies on disk
+ *   fsck_inode_field.c  fields of all types         fsck_inode_type.c   contents by type
  *   fsck_walk.c         one block map, indirect     fsck_walk_extent.c  one of extents
- *   fsck_extent.c       a node of extents           fsck_map.c      maps changed for repairs
+ *   fsck_extent.c       a node of extents           fsck_map.c          maps changed for repairs
  *   fsck_xattr.c        attributes                  fsck_dup.c      pass 1B
  *   fsck_pass2.c        directories, by windows     fsck_dir.c      one directory
  *   fsck_view.c         a directory in memory       fsck_htree.c    the index of a directory
