@@ -55,6 +55,13 @@ shows 'Array UUID : 00112233:44556677:8899aabb:ccddeeff'
 shows 'Name : .*box'
 shows 'Chunk Size : 64K'
 shows 'Checksum : .* correct'
+"$MKFS" -q -F --level=5 --metadata=0.90 --bitmap=internal --uuid=00112233:44556677:8899aabb:ccddeeff "${IMGS[@]}"
+mdadm --examine "${IMGS[2]}" >"$T/dump"
+shows ' UUID : 00112233:44556677:8899aabb:ccddeeff'
+# its bitmap lies behind the superblock and has the same four numbers
+at=$(($(stat -c %s "${IMGS[2]}") / 65536 * 65536 - 65536 + 4096))
+od -An -tx4 -j$at -N24 "${IMGS[2]}" | tr '\n' ' ' >"$T/dump"
+shows '6d746962 00000004 00112233 44556677  8899aabb ccddeeff'
 
 # members that are taken as they are keep what nobody writes to
 for i in "${IMGS[@]}"; do head -c 33554432 /dev/urandom >"$i"; done

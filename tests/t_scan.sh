@@ -51,6 +51,13 @@ holds 'images["bare"]["contents"]["type"] == "ext2" and images["bare"]["usable"]
 uuid=$(mdadm --examine arrays/f0 | sed -n 's/.*Array UUID : //p')
 says "array $uuid 'five'"
 says 'raid5, 4 devices, chunk 128K, left-symmetric, metadata 1.2'
+# metadata 0.90 has four numbers, not bytes
+"$MKFS" -q --level=1 --metadata=0.90 --size=24M old0 old1
+uuid=$(mdadm --examine old0 | sed -n 's/^ *UUID : \([0-9a-f:]*\).*/\1/p')
+[ ${#uuid} = 35 ] || fail "mdadm shows no UUID of metadata 0.90"
+scan 0 old0 old1
+says "array $uuid\$"
+rm old0 old1
 
 # a directory is what lies in it; ordinary files there are passed over, named ones are not
 scan 0 .

@@ -91,7 +91,9 @@ static void must_say(const char *text, const char *want)
 START_TEST(mdadm_accepts_superblocks_made_here)
 {
 	struct images im;
+	struct raid_info info;
 	uint32_t layout;
+	char uuid[48] = "UUID : ";
 
 	tlog_quiet();
 	if (!have_mdadm())
@@ -102,6 +104,8 @@ START_TEST(mdadm_accepts_superblocks_made_here)
 	ck_assert_int_eq(raid_create(&(struct raid_params){
 		.level = RAID_5, .layout = layout, .nr_disks = 4, .metadata = metadatas[_i], .name = "box:vol" },
 		im.devs, im.devs + 4, 1, false), 0);
+	ck_assert_int_eq(raid_examine(im.devs[0], &info), 0);
+	raid_uuid_text(info.uuid, uuid + strlen(uuid));
 	images_close(&im);
 	for (unsigned i = 0; i < im.nr; i++) {
 		const char *text = examine(&im, i);
@@ -109,6 +113,7 @@ START_TEST(mdadm_accepts_superblocks_made_here)
 
 		snprintf(version, sizeof(version), "Version : %s", metadata_names[_i]);
 		must_say(text, version);
+		must_say(text, uuid);
 		must_say(text, "Raid Level : raid5");
 		must_say(text, "Raid Devices : 4");
 		must_say(text, "Layout : left-symmetric");

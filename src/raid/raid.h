@@ -88,7 +88,7 @@ struct raid_info {
 	int level;
 	uint32_t layout, chunk_sects;
 	unsigned nr_disks;
-	uint8_t uuid[16];
+	uint8_t uuid[16];		/* digits in the order in which they are written */
 	char name[33];
 	uint64_t ctime_sec, utime_sec;
 	uint64_t events;

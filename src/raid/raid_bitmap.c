@@ -484,7 +484,7 @@ int raid_bitmap_create(struct blk_dev *d, const struct raid_sb *sb, uint64_t syn
 	head = (struct md_disk_bitmap *)image;
 	head->magic = le32_of(MD_BITMAP_MAGIC_U32);
 	head->version = le32_of(MD_BITMAP_VERSION);
-	memcpy(head->uuid, sb->info.uuid, sizeof(head->uuid));
+	raid_sb_uuid_raw(sb, head->uuid);
 	head->events = head->events_cleared = le64_of(sb->info.events);
 	head->sync_size = le64_of(sync_sects);
 	head->chunksize = le32_of(chunk_bytes);

@@ -63,6 +63,8 @@ MUST_CHECK int raid_sb_clone(const struct raid_sb *like, uint64_t dev_sects, int
 			     struct raid_sb *out);
 /* Old superblocks elsewhere on a device would be found instead of ours, or beside it. */
 MUST_CHECK int raid_wipe_superblocks(struct blk_dev *d);
+/* The array's UUID in md's own order of bytes, which bitmaps have. */
+void raid_sb_uuid_raw(const struct raid_sb *sb, uint8_t out[16]);
 /* raw of a new array from sb->info and max_devs. */
 void raid_sb_new(struct raid_sb *sb);
 
@@ -76,6 +78,7 @@ int raid_sb090_load(const char *name, uint64_t dev_sects, sect_t at, struct raid
 int raid_sb090_role(const struct raid_sb *sb, unsigned dev_nr);
 void raid_sb090_store(struct raid_sb *sb, const struct raid_sb_state *st);
 void raid_sb090_new(struct raid_sb *sb);
+void raid_sb090_uuid_raw(const struct raid_sb *sb, uint8_t out[16]);
 
 /* Geometry: raid_zone.c ------------------------------------------------------- */
 

@@ -76,6 +76,14 @@ void raid_sb_store(struct raid_sb *sb, const struct raid_sb_state *st, uint64_t 
 	info->role = raid_sb_role(sb, (unsigned)info->dev_nr);
 }
 
+void raid_sb_uuid_raw(const struct raid_sb *sb, uint8_t out[16])
+{
+	if (sb->info.metadata == RAID_META_090)
+		raid_sb090_uuid_raw(sb, out);
+	else
+		memcpy(out, sb->info.uuid, sizeof(sb->info.uuid));
+}
+
 void raid_sb_new(struct raid_sb *sb)
 {
 	if (sb->info.metadata == RAID_META_090)

@@ -52,10 +52,25 @@ static uint64_t resync_of(const struct md_disk_sb090 *d)
 	return 0;
 }
 
+/* Four little-endian numbers, turned so that their first digits come first; and back. */
+static void uuid_turn(const uint8_t from[16], uint8_t to[16])
+{
+	for (unsigned i = 0; i < 16; i++)
+		to[i] = from[i ^ 3];
+}
+
 static void uuid_load(const struct md_disk_sb090 *d, uint8_t uuid[16])
 {
-	memcpy(uuid, &d->set_uuid0, 4);
-	memcpy(uuid + 4, &d->set_uuid1, 12);
+	uint8_t raw[16];
+
+	memcpy(raw, &d->set_uuid0, 4);
+	memcpy(raw + 4, &d->set_uuid1, 12);
+	uuid_turn(raw, uuid);
+}
+
+void raid_sb090_uuid_raw(const struct raid_sb *sb, uint8_t out[16])
+{
+	uuid_turn(sb->info.uuid, out);
 }
 
 int raid_sb090_load(const char *name, uint64_t dev_sects, sect_t at, struct raid_sb *sb)
@@ -170,12 +185,14 @@ void raid_sb090_new(struct raid_sb *sb)
 {
 	struct md_disk_sb090 *d = sb090(sb);
 	const struct raid_info *info = &sb->info;
+	uint8_t uuid[16];
 
+	raid_sb090_uuid_raw(sb, uuid);
 	memset(sb->raw, 0, sizeof(sb->raw));
 	d->magic = le32_of(MD_MAGIC_U32);
 	d->minor_version = le32_of(MD_090_MINOR);
-	memcpy(&d->set_uuid0, info->uuid, 4);
-	memcpy(&d->set_uuid1, info->uuid + 4, 12);
+	memcpy(&d->set_uuid0, uuid, 4);
+	memcpy(&d->set_uuid1, uuid + 4, 12);
 	d->ctime = le32_of((uint32_t)info->ctime_sec);
 	d->level = le32_of((uint32_t)info->level);
 	d->size = le32_of((uint32_t)(info->size_sects / 2));
