@@ -3,7 +3,7 @@
  *
  * All claims of such blocks are collected; the claim with the best evidence keeps its block:
  * contents that belong to the claimant (a directory's, an attribute block's), then neighbours in
- * the file that are neighbours on the disk, then the inode's group. Other claims are cut off:
+ * the file that are neighbours on the disk, then where the inodes around it begin, then the inode's group. Other claims are cut off:
  * their own block is lost in any case, and what lies in this one is another file's. Where the
  * evidence says nothing, the loser gets a copy, but only when who may read it may read the keeper's file too.
  *
@@ -16,6 +16,7 @@
 
 enum {
 	NEAR_BLOCKS = 4,	/* map blocks may lie between neighbours */
+	ROW_REACH = 4,		/* inodes on each side that are asked where they begin */
 	SCORE_NEIGHBOUR = 4, SCORE_STRANGER = -2, SCORE_GROUP = 1, SCORE_CONTENTS = 100, SCORE_SYSTEM = 1000,
 	LEVEL_XATTR = 9, LEVEL_SYSTEM = 10,
 };
@@ -56,12 +57,22 @@ static pblk_t first_block(struct fsck *f, ino_nr_t ino, struct ext_disk_inode *r
 	return inode_first_block(raw);
 }
 
+/* Does one of the inodes on this side (step 1 or -1) begin as far from pblk as the inodes are apart? */
+static bool is_in_row(struct dups *d, pblk_t pblk, int step)
+{
+	for (int far = step; abs(far) <= ROW_REACH; far += step) {
+		const pblk_t first = first_block(d->f, d->ino + (ino_nr_t)far, d->other);
+
+		if (first && first == pblk + (pblk_t)far)
+			return true;
+	}
+	return false;
+}
+
 /* Files made one after the other lie so, as a rule: inodes and first blocks alike. */
 static int score_of_row(struct dups *d, pblk_t pblk)
 {
-	const pblk_t before = first_block(d->f, d->ino - 1, d->other), behind = first_block(d->f, d->ino + 1, d->other);
-
-	return (before && before + 1 == pblk) + (behind && behind == pblk + 1);
+	return is_in_row(d, pblk, -1) + is_in_row(d, pblk, 1);
 }
 
 static int score_of(struct dups *d, const struct visit *v, pblk_t pblk, lblk_t lblk)
