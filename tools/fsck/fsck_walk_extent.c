@@ -3,9 +3,9 @@
 
 enum { EXTENT_MAX_DEPTH = 5 };
 
-static void node_walk(struct walk *wk, struct extent_node *n);
+static void node_walk(struct walk *wk, struct extent_node *n, lblk_t *lo);
 
-/* One extent of a leaf; *i moves to the next one. *lo: nothing may begin before. */
+/* One extent of a leaf; *i moves to the next one. *lo: behind all that came before, in other leaves, too. */
 static void leaf_record(struct walk *wk, struct extent_node *n, unsigned *i, lblk_t *lo)
 {
 	struct ext_disk_extent *e = extent_leaf(n, *i);
@@ -87,7 +87,7 @@ static void child_start(struct walk *wk, struct extent_node *n, unsigned i, cons
 	}
 }
 
-static void index_record(struct walk *wk, struct extent_node *n, unsigned *i)
+static void index_record(struct walk *wk, struct extent_node *n, unsigned *i, lblk_t *lo)
 {
 	struct ext_disk_extent_idx *e = extent_index(n, *i);
 	struct extent_node child = { .depth = n->depth - 1, .pblk = extent_child(e), .end = n->end };
@@ -119,7 +119,7 @@ static void index_record(struct walk *wk, struct extent_node *n, unsigned *i)
 		const uint32_t seed = inode_seed(wk->w->f, wk->ino, wk->raw);
 
 		child_csum(wk, seed, &child);
-		node_walk(wk, &child);
+		node_walk(wk, &child, lo);
 		if (extent_nr(&child) == 0 &&
 		    (child.changed || walk_bad(wk, P1_EXTENT_EMPTY, (struct fsck_args){ .pblk = child.pblk }))) {
 			if (wk->gone)
@@ -135,15 +135,13 @@ static void index_record(struct walk *wk, struct extent_node *n, unsigned *i)
 	++*i;
 }
 
-static void node_walk(struct walk *wk, struct extent_node *n)
+static void node_walk(struct walk *wk, struct extent_node *n, lblk_t *lo)
 {
-	lblk_t lo = 0;
-
 	for (unsigned i = 0; i < extent_nr(n) && !is_stopped(wk->w->f);) {
 		if (n->depth == 0)
-			leaf_record(wk, n, &i, &lo);
+			leaf_record(wk, n, &i, lo);
 		else
-			index_record(wk, n, &i);
+			index_record(wk, n, &i, lo);
 	}
 }
 
@@ -159,6 +157,7 @@ static void root_init(struct ext_disk_inode *raw)
 void walk_extents(struct walk *wk)
 {
 	struct extent_node root = { .bytes = (uint8_t *)wk->raw->i_block, .end = (lblk_t)UINT32_MAX + 1 };
+	lblk_t lo = 0;
 
 	root.depth = le16_get(extent_head(&root)->eh_depth);
 	if (root.depth > EXTENT_MAX_DEPTH - 1 || !fsck_extent_head_ok(&root, EXT_INLINE_BYTES)) {
@@ -168,7 +167,7 @@ void walk_extents(struct walk *wk)
 		wk->raw_dirty = true;
 		return;
 	}
-	node_walk(wk, &root);
+	node_walk(wk, &root, &lo);
 	if (extent_nr(&root) == 0 && root.depth > 0) {
 		root_init(wk->raw);
 		root.changed = true;
