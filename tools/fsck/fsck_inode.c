@@ -181,7 +181,7 @@ static void look_at_used(struct inode_look *l)
 		inode_drop(l);
 		return;
 	}
-	if (!fsck_ft_of(l->mode) && fsck_fix(l->w, P1_MODE, .ino = l->ino, .num = l->mode)) {
+	if ((!fsck_ft_of(l->mode) || inode_is_no_special(l)) && fsck_fix(l->w, P1_MODE, .ino = l->ino, .num = l->mode)) {
 		inode_drop(l);
 		return;
 	}

@@ -43,6 +43,8 @@ void inode_drop(struct inode_look *l);
 void inode_check_fields(struct inode_look *l);
 /* Can it not be an inode at all? */
 bool inode_is_garbage(const struct inode_look *l);
+/* By its type a device, a FIFO or a socket, by what it holds none. */
+bool inode_is_no_special(const struct inode_look *l);
 
 /* fsck_inode_type.c: size and contents, as its type wants them; after its map */
 void inode_check_contents(struct inode_look *l);

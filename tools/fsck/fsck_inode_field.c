@@ -126,3 +126,15 @@ bool inode_is_garbage(const struct inode_look *l)
 		nr_bad += l->raw->i_block[i].raw && !fsck_data_ok(l->f, le32_get(l->raw->i_block[i]), 1);
 	return nr_bad >= EXT_NR_BLOCK / 2;
 }
+
+bool inode_is_no_special(const struct inode_look *l)
+{
+	enum { DEVICE_WORDS = 4 };	/* as many as e2fsck leaves to the number of a device */
+
+	if (S_ISREG(l->mode) || S_ISDIR(l->mode) || S_ISLNK(l->mode))
+		return false;
+	for (unsigned i = DEVICE_WORDS; i < EXT_NR_BLOCK; i++)
+		if (l->raw->i_block[i].raw)
+			return true;
+	return false;
+}
