@@ -27,9 +27,9 @@ struct pass2 {
 /* Is it one for the window: of blocks without holes, and not too many? */
 static bool is_plain(const struct pass2 *p, const struct fsck_dir *d)
 {
-	const struct fsck_dblk *b = p->f->dblks.v + d->first_blk;
+	const size_t last = d->first_blk + d->nr_blks - 1;	/* if it has any */
 
-	return !d->is_inline && d->nr_blks > 0 && d->nr_blks <= p->window_blocks && b[d->nr_blks - 1].lblk == d->nr_blks - 1;
+	return !d->is_inline && d->nr_blks > 0 && d->nr_blks <= p->window_blocks && p->f->dblks.v[last].lblk == d->nr_blks - 1;
 }
 
 /* The next directories; those that are not plain are left to the main thread. */
