@@ -167,6 +167,14 @@ static uint32_t super_off_bytes(const struct fs *fs)
 	return EXT_SUPER_OFF_BYTES % fs->block_bytes;
 }
 
+/* The superblock of now into its frame. super_lock held. */
+static void super_to_frame(struct fs *fs)
+{
+	counters_to_disk(fs);
+	memcpy((uint8_t *)fs->super_buf->data + super_off_bytes(fs), &fs->super, sizeof(fs->super));
+	fs->super_changed = false;
+}
+
 int fs_super_store(struct jnl_handle *h, struct fs *fs)
 {
 	int err;
@@ -175,10 +183,8 @@ int fs_super_store(struct jnl_handle *h, struct fs *fs)
 	err = jnl_get_write(h, fs->super_buf);
 	if (err)
 		return err;
-	counters_to_disk(fs);
-	memcpy((uint8_t *)fs->super_buf->data + super_off_bytes(fs), &fs->super, sizeof(fs->super));
+	super_to_frame(fs);
 	jnl_dirty(h, fs->super_buf);
-	fs->super_changed = false;
 	return 0;
 }
 
@@ -201,9 +207,7 @@ int fs_super_write_home(struct fs *fs)
 	int err;
 	LOCK_GUARD(&fs->super_lock);
 
-	counters_to_disk(fs);
-	memcpy((uint8_t *)fs->super_buf->data + super_off_bytes(fs), &fs->super, sizeof(fs->super));
-	fs->super_changed = false;
+	super_to_frame(fs);
 	err = blk_write(fs->dev, EXT_SUPER_OFF_BYTES >> SECT_SHIFT, &fs->super, sizeof(fs->super));
 	return err ? err : blk_flush(fs->dev);
 }

@@ -267,7 +267,8 @@ void raid_write_failed(struct raid *r, struct raid_member *m, sect_t dev_sect, i
 		log_error("%s: slot %d of array %s: %s", blk_name(m->dev), atomic_load(&m->slot), blk_name(&r->dev), text);
 		return;
 	}
-	why = blk_check(m->dev, false) ? raid_watch_text(-ENODATA) : NULL;
+	err = blk_check(m->dev, false);
+	why = err ? raid_watch_text(err) : NULL;
 	LOCK_GUARD(&r->lock);
 	raid_member_fail_locked(r, m, why ? why : text, why ? why : "a write failed");
 }
