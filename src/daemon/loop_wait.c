@@ -18,7 +18,7 @@
 #include "loop_int.h"
 
 enum {
-	SHORT_SLEEP_PART = 2,	/* slept less than so many looks: looking would most likely have met it */
+	SHORT_SLEEP_LOOKS = 2,	/* slept less than so many looks: looking would most likely have met it */
 	SCORE_MAX = 16,
 	SCORE_MISS = 4,
 };
@@ -68,7 +68,7 @@ static ssize_t sleep_and_read(struct worker *w, int fd, void *buf, size_t len)
 			return -1;	/* EINTR: the end, perhaps */
 		got = read(fd, buf, len);
 	} while (got < 0 && errno == EAGAIN);
-	if (loop_now() - start < SHORT_SLEEP_PART * w->loop->look_nsec)
+	if (loop_now() - start < SHORT_SLEEP_LOOKS * w->loop->look_nsec)
 		learn(w, true);
 	return got;
 }

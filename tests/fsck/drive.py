@@ -61,20 +61,22 @@ class Array:
         if rc:
             raise Failed("%s: exit %d\n%s" % (" ".join(args), rc, out))
 
-    def mounted(self, fn, *options):
-        self.must(self.a.osfs, "volume", *options, *self.members, self.mnt)
+    def mounted(self, option, mode, fn):
+        self.must(self.a.osfs, "volume", "-o", option, *self.members, self.mnt)
         try:
-            with open(os.path.join(self.mnt, "volume"), "rb" if options == ("-o", "ro") else "r+b") as f:
+            with open(os.path.join(self.mnt, "volume"), mode) as f:
                 return fn(f)
         finally:
             self.must(self.a.osfs, "umount", self.mnt)
 
     def put(self, img):
-        self.mounted(lambda f: shutil.copyfileobj(open(img, "rb"), f, 1 << 20), "-o", "degraded")
+        with open(img, "rb") as f:
+            data = f.read()
+        self.mounted("degraded", "r+b", lambda volume: volume.write(data))
 
     def get(self, img):
         size = os.path.getsize(img)
-        data = self.mounted(lambda f: f.read(size), "-o", "ro")
+        data = self.mounted("ro", "rb", lambda volume: volume.read(size))
         with open(img, "wb") as f:
             f.write(data)
 
