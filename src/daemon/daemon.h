@@ -24,12 +24,14 @@
 
 struct loop;
 struct ctl;
+struct dir_ahead;
 
 struct daemon {
 	struct opts o;			/* [const after start] */
 	struct alloc *alloc;		/* [const after start] */
 	struct members members;		/* [const after start] */
 	struct fs *fs;			/* [const after start] NULL: the volume is served as a file */
+	struct dir_ahead *dir_ahead;	/* [const after start] NULL without fs */
 	struct fuse_session *se;	/* [const after start] */
 	struct loop *loop;		/* [const after start] */
 	struct events *events;		/* [const after start] NULL: nobody wants to be told */

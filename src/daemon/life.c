@@ -25,6 +25,7 @@
 #include "base/log.h"
 #include "ctl.h"
 #include "ctl_client.h"
+#include "dir_ahead.h"
 #include "fstab.h"
 #include "loop.h"
 #include "ops.h"
@@ -84,6 +85,8 @@ static int open_fs(struct daemon *d)
 	struct statvfs st;
 	int err = fs_open(d->members.dev, &fo, &d->fs);
 
+	if (!err)
+		err = dir_ahead_new(&d->dir_ahead);
 	if (err)
 		return err;
 	fs_statfs(d->fs, &st);
@@ -112,6 +115,8 @@ static int close_all(struct daemon *d)
 {
 	int err = 0, close_err = 0;
 
+	dir_ahead_free(d->dir_ahead);
+	d->dir_ahead = NULL;
 	if (d->fs)
 		err = fs_close(d->fs);
 	d->fs = NULL;

@@ -109,14 +109,17 @@ static bool park(struct worker *w)
 	return !atomic_load(&l->ending);
 }
 
-/* Another request waits, and one of nr_cpus for the thread that would take it. */
-static bool queue_is_waiting(struct worker *w, unsigned nr_cpus)
+static bool queue_is_waiting(const struct loop *l)
 {
-	struct loop *l = w->loop;
 	struct pollfd p = { .fd = fuse_session_fd(l->se), .events = POLLIN };
 
-	return atomic_load_explicit(&l->nr_awake, memory_order_relaxed) < nr_cpus && poll(&p, 1, 0) > 0 &&
-	       p.revents & POLLIN;
+	return poll(&p, 1, 0) > 0 && p.revents & POLLIN;
+}
+
+/* Another request waits, and one of nr_cpus for the thread that would take it. */
+static bool can_share(const struct loop *l, unsigned nr_cpus)
+{
+	return atomic_load_explicit(&l->nr_awake, memory_order_relaxed) < nr_cpus && queue_is_waiting(l);
 }
 
 static bool is_large(const struct fuse_in_header *h, size_t len_bytes)
@@ -135,9 +138,9 @@ static bool should_hand_over(struct worker *w, const struct fuse_in_header *h, u
 	if (loop_kind_blocks(l, opcode))
 		return true;
 	if (is_large(h, len_bytes))
-		return queue_is_waiting(w, l->nr_cpus);
+		return can_share(l, l->nr_cpus);
 	/* Who asks for little at a time needs a CPU for itself. */
-	return ++w->nr_served % SHARE_EVERY == 0 && queue_is_waiting(w, l->nr_cpus - 1);
+	return ++w->nr_served % SHARE_EVERY == 0 && can_share(l, l->nr_cpus - 1);
 }
 
 static void watchdog_wake(struct loop *l)
@@ -175,6 +178,25 @@ static void loop_end(struct loop *l)
 		return;	/* cannot be: the count does not overflow */
 }
 
+void loop_when_idle(void (*fn)(void *arg), void *arg)
+{
+	the_worker->when_idle = fn;
+	the_worker->when_idle_arg = arg;
+}
+
+/* To the watchdog it is a request like others (L1). */
+static void work_when_idle(struct worker *w)
+{
+	void (*fn)(void *arg) = w->when_idle;
+
+	w->when_idle = NULL;
+	if (queue_is_waiting(w->loop))
+		return;
+	atomic_store_explicit(&w->busy_since, loop_now(), memory_order_relaxed);
+	fn(w->when_idle_arg);
+	atomic_store_explicit(&w->busy_since, 0, memory_order_relaxed);
+}
+
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
@@ -196,6 +218,8 @@ static void *worker_main(void *arg)
 			break;
 		}
 		worker_serve(w, (size_t)got);
+		if (w->when_idle)
+			work_when_idle(w);
 	}
 	atomic_store(&w->ended, true);
 	return NULL;

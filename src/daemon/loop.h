@@ -42,6 +42,12 @@ void loop_stop(struct loop *l);
 const struct fuse_in_header *loop_request(void);
 
 /*
+ * While it serves a request, a worker is told to call fn(arg) once behind it, if no other request waits
+ * then; otherwise it is not called. fn may wait for a disk.
+ */
+void loop_when_idle(void (*fn)(void *arg), void *arg);
+
+/*
  * One request from the connection, for libfuse to call: read(2)'s results and errors. fd must not
  * block. Waits in the way of loop_wait.c.
  */

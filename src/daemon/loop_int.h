@@ -19,6 +19,8 @@ struct worker {
 	atomic_bool ended;			/* [atomic] has left worker_main */
 	unsigned nr_served;			/* own */
 	int wait_score;				/* own; above 0: requests have been coming fast */
+	void (*when_idle)(void *arg);		/* own; NULL: nothing */
+	void *when_idle_arg;			/* own */
 	struct {
 		atomic_uint_fast64_t nr, nsec;	/* [atomic] written by the worker alone */
 	} op[LOOP_NR_OPCODES];

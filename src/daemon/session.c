@@ -2,10 +2,11 @@
  * session.c: mounting, INIT, unmounting.
  *
  * Which parts of the protocol are used, and why (NOTES beside the figures in bench/README):
- *   - OPEN, OPENDIR, FLUSH and CREATE are answered with ENOSYS once, and the kernel asks no
- *     more: a file costs no request to open or close. It keeps an unlinked file until FORGET.
- *   - Entries, their absence, attributes, symbolic links and directory listings are cached
- *     for good: only the kernel's own requests change them.
+ *   - OPEN, FLUSH and CREATE are answered with ENOSYS once, and the kernel asks no more: a file
+ *     costs no request to open or close. It keeps an unlinked file until FORGET. OPENDIR is
+ *     answered, since that is where the kernel learns whether to keep a listing (ops_dir.c).
+ *   - Entries, their absence, attributes, symbolic links and short listings are cached for good:
+ *     only the kernel's own requests change them.
  *   - HANDLE_KILLPRIV_V2: otherwise each write asks for security.capability first. libfuse 3.14
  *     does not know it, so the flag is put into the INIT reply on its way out.
  *   - WRITEBACK_CACHE: the kernel gathers small writes of an open file and hands them over at its

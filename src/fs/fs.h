@@ -78,6 +78,7 @@ struct fs_attr {
 	uint64_t rdev;		/* as dev_t */
 	uint64_t size_bytes;
 	uint64_t nr_sects;	/* st_blocks */
+	uint64_t version;	/* another one after each change of contents, names or attributes (not of atime) */
 	struct timespec atime, mtime, ctime, btime;
 };
 

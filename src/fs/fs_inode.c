@@ -410,6 +410,7 @@ void fs_inode_attr(struct fs_inode *inode, struct fs_attr *out)
 		.rdev = fs_inode_rdev(inode),
 		.size_bytes = inode->size_bytes,
 		.nr_sects = inode->nr_sects,
+		.version = inode->version,
 		.atime = inode->atime,
 		.mtime = inode->mtime,
 		.ctime = inode->ctime,
