@@ -174,7 +174,9 @@ static int open_image(struct blk_file *f, const char *path, const struct blk_ope
 	err = check_kind(path, st);
 	if (err)
 		return err;
-	if (fcntl(f->fd, F_SETFL, flags & ~O_NONBLOCK) < 0)
+	/* NOATIME is for an image's owner alone. */
+	flags &= ~O_NONBLOCK;
+	if (fcntl(f->fd, F_SETFL, flags | O_NOATIME) < 0 && fcntl(f->fd, F_SETFL, flags) < 0)
 		return open_failed(path, "", -errno);
 	f->is_block = S_ISBLK(st->st_mode);
 	return 0;

@@ -178,23 +178,18 @@ static void loop_end(struct loop *l)
 		return;	/* cannot be: the count does not overflow */
 }
 
-void loop_when_idle(void (*fn)(void *arg), void *arg)
+void loop_when_idle(unsigned opcode, void (*fn)(void *arg), void *arg)
 {
-	the_worker->when_idle = fn;
-	the_worker->when_idle_arg = arg;
+	the_worker->ahead.fn = fn;
+	the_worker->ahead.arg = arg;
+	the_worker->ahead.opcode = opcode;
 }
 
-/* To the watchdog it is a request like others (L1). */
-static void work_when_idle(struct worker *w)
+static void work_ahead(struct worker *w)
 {
-	void (*fn)(void *arg) = w->when_idle;
-
-	w->when_idle = NULL;
-	if (queue_is_waiting(w->loop))
-		return;
-	atomic_store_explicit(&w->busy_since, loop_now(), memory_order_relaxed);
-	fn(w->when_idle_arg);
-	atomic_store_explicit(&w->busy_since, 0, memory_order_relaxed);
+	if (!loop_kind_blocks(w->loop, w->ahead.opcode) && !queue_is_waiting(w->loop))
+		loop_work_ahead_measured(w);
+	w->ahead.fn = NULL;
 }
 
 static void *worker_main(void *arg)
@@ -218,8 +213,8 @@ static void *worker_main(void *arg)
 			break;
 		}
 		worker_serve(w, (size_t)got);
-		if (w->when_idle)
-			work_when_idle(w);
+		if (w->ahead.fn)
+			work_ahead(w);
 	}
 	atomic_store(&w->ended, true);
 	return NULL;

@@ -42,10 +42,11 @@ void loop_stop(struct loop *l);
 const struct fuse_in_header *loop_request(void);
 
 /*
- * While it serves a request, a worker is told to call fn(arg) once behind it, if no other request waits
- * then; otherwise it is not called. fn may wait for a disk.
+ * While it serves a request, a worker is told to call fn(arg) once behind it: work done ahead, of the
+ * kind of requests with that opcode. Not called when another request waits, or when requests of the
+ * kind are known to block.
  */
-void loop_when_idle(void (*fn)(void *arg), void *arg);
+void loop_when_idle(unsigned opcode, void (*fn)(void *arg), void *arg);
 
 /*
  * One request from the connection, for libfuse to call: read(2)'s results and errors. fd must not

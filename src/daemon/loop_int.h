@@ -19,8 +19,11 @@ struct worker {
 	atomic_bool ended;			/* [atomic] has left worker_main */
 	unsigned nr_served;			/* own */
 	int wait_score;				/* own; above 0: requests have been coming fast */
-	void (*when_idle)(void *arg);		/* own; NULL: nothing */
-	void *when_idle_arg;			/* own */
+	struct {				/* own: what loop_when_idle() was told */
+		void (*fn)(void *arg);		/* NULL: nothing */
+		void *arg;
+		unsigned opcode;
+	} ahead;
 	struct {
 		atomic_uint_fast64_t nr, nsec;	/* [atomic] written by the worker alone */
 	} op[LOOP_NR_OPCODES];
@@ -57,8 +60,9 @@ struct loop {
 uint64_t loop_now(void);	/* CLOCK_MONOTONIC in nanoseconds */
 /* Are requests of this kind taken for blocking? */
 bool loop_kind_blocks(struct loop *l, unsigned opcode);
-/* Calls fuse_session_process_buf() and learns from it. */
+/* Serves the worker's request, or calls what it has to do ahead, and learns how long that took. */
 void loop_serve_measured(struct worker *w, unsigned opcode);
+void loop_work_ahead_measured(struct worker *w);
 /* The calling thread's; NULL in any other. */
 struct worker *loop_worker(void);
 

@@ -49,22 +49,53 @@ static long nr_waits(void)
 	return getrusage(RUSAGE_THREAD, &ru) ? 0 : ru.ru_nvcsw;
 }
 
-void loop_serve_measured(struct worker *w, unsigned opcode)
+struct measure {
+	struct op_kind *kind;
+	bool suspect;
+	long nr_waits;
+	uint64_t start;
+};
+
+static struct measure measure_begin(struct worker *w, unsigned opcode)
 {
-	struct op_kind *k = &w->loop->kinds[opcode];
-	const bool suspect = load(&k->wall_usec16) > SUSPECT_USEC * 16;
-	const long before = suspect ? nr_waits() : 0;
-	const uint64_t start = loop_now();
+	struct measure m = { .kind = &w->loop->kinds[opcode] };
+
+	m.suspect = load(&m.kind->wall_usec16) > SUSPECT_USEC * 16;
+	m.nr_waits = m.suspect ? nr_waits() : 0;
+	m.start = loop_now();
+	atomic_store_explicit(&w->busy_since, m.start, memory_order_relaxed);
+	return m;
+}
+
+/* Returns the nanoseconds. */
+static uint64_t measure_end(struct worker *w, const struct measure *m)
+{
 	uint64_t nsec;
 
-	atomic_store_explicit(&w->busy_since, start, memory_order_relaxed);
-	fuse_session_process_buf(w->loop->se, &w->buf);
 	atomic_store_explicit(&w->busy_since, 0, memory_order_relaxed);
+	nsec = loop_now() - m->start;
+	learn(&m->kind->wall_usec16, (unsigned)MIN(nsec * 16 / 1000, (uint64_t)1 << 20));
+	if (m->suspect)
+		learn(&m->kind->blocked256, nr_waits() != m->nr_waits ? 256 : 0);
+	return nsec;
+}
 
-	nsec = loop_now() - start;
-	learn(&k->wall_usec16, (unsigned)MIN(nsec * 16 / 1000, (uint64_t)1 << 20));
-	if (suspect)
-		learn(&k->blocked256, nr_waits() != before ? 256 : 0);
+/* To the watchdog it is a request like others (L1). */
+void loop_work_ahead_measured(struct worker *w)
+{
+	const struct measure m = measure_begin(w, w->ahead.opcode);
+
+	w->ahead.fn(w->ahead.arg);
+	measure_end(w, &m);
+}
+
+void loop_serve_measured(struct worker *w, unsigned opcode)
+{
+	const struct measure m = measure_begin(w, opcode);
+	uint64_t nsec;
+
+	fuse_session_process_buf(w->loop->se, &w->buf);
+	nsec = measure_end(w, &m);
 	/* No other thread writes these: a plain sum, readable by all. */
 	atomic_store_explicit(&w->op[opcode].nr,
 			      atomic_load_explicit(&w->op[opcode].nr, memory_order_relaxed) + 1,

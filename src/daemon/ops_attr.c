@@ -65,6 +65,8 @@ void op_setattr(fuse_req_t req, fuse_ino_t node, struct stat *st, int to_set, st
 	}
 	ops_fill_stat(d, &a, &result);
 	fuse_reply_attr(req, &result, OPS_CACHED_SECONDS);
+	if (!(which & ~(unsigned)(FS_SET_MTIME | FS_SET_CTIME)))
+		ops_sync_times(d, a.ino);
 }
 
 void op_statfs(fuse_req_t req, fuse_ino_t node)

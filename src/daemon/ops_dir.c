@@ -167,7 +167,7 @@ static void plan_next_piece(struct daemon *d, const struct dir_piece *p, bool pl
 	next_piece.ino = p->ino;
 	next_piece.cookie = p->next_cookie;
 	next_piece.cap = p->cap;
-	loop_when_idle(make_next_piece, d);
+	loop_when_idle(FUSE_READDIR, make_next_piece, d);
 }
 
 /* Requests ---------------------------------------------------------------------------------- */

@@ -60,11 +60,8 @@ void op_write(fuse_req_t req, fuse_ino_t node, const char *buf, size_t size, off
 		ops_reply_err(req, err);
 	else
 		fuse_reply_write(req, written);
-}
-
-void op_fsync(fuse_req_t req, fuse_ino_t node, int datasync, struct fuse_file_info *fi)
-{
-	ops_reply_err(req, fs_fsync(ops_daemon(req)->fs, ops_ino(node), datasync));
+	if (!err)
+		ops_sync_wrote(d, ops_ino(node), size);
 }
 
 void op_fallocate(fuse_req_t req, fuse_ino_t node, int mode, off_t off, off_t len, struct fuse_file_info *fi)

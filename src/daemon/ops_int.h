@@ -47,6 +47,13 @@ void ops_reply_entry(fuse_req_t req, int err, const struct fs_attr *a);
 /* After a write: set-id bits are src/fs' part, the capabilities of an executable ours. */
 int ops_drop_capability(struct daemon *d, ino_nr_t ino);
 
+/*
+ * ops_sync.c: told after the replies to a WRITE and to a SETATTR of nothing but the times that the kernel
+ * keeps itself. Plans work for when the worker is idle.
+ */
+void ops_sync_wrote(struct daemon *d, ino_nr_t ino, size_t len_bytes);
+void ops_sync_times(struct daemon *d, ino_nr_t ino);
+
 /* ops_attr.c */
 void op_getattr(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
 void op_setattr(fuse_req_t req, fuse_ino_t node, struct stat *st, int to_set, struct fuse_file_info *fi);
@@ -76,11 +83,12 @@ void op_release(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
 void op_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off, struct fuse_file_info *fi);
 void op_write(fuse_req_t req, fuse_ino_t node, const char *buf, size_t size, off_t off,
 	      struct fuse_file_info *fi);
-void op_fsync(fuse_req_t req, fuse_ino_t node, int datasync, struct fuse_file_info *fi);
 void op_fallocate(fuse_req_t req, fuse_ino_t node, int mode, off_t off, off_t len, struct fuse_file_info *fi);
 void op_lseek(fuse_req_t req, fuse_ino_t node, off_t off, int whence, struct fuse_file_info *fi);
 void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t off_in, struct fuse_file_info *fi_in,
 			fuse_ino_t out, off_t off_out, struct fuse_file_info *fi_out, size_t len, int flags);
+/* ops_sync.c */
+void op_fsync(fuse_req_t req, fuse_ino_t node, int datasync, struct fuse_file_info *fi);
 /* ops_xattr.c */
 void op_setxattr(fuse_req_t req, fuse_ino_t node, const char *name, const char *value, size_t size, int flags);
 void op_getxattr(fuse_req_t req, fuse_ino_t node, const char *name, size_t size);

@@ -189,6 +189,8 @@ MUST_CHECK int fs_seek(struct fs *fs, ino_nr_t ino, uint64_t off_bytes, int when
 MUST_CHECK int fs_where(struct fs *fs, ino_nr_t ino, uint64_t off_bytes, uint64_t *out);
 /* The file's data and what is needed to reach it are durable; datasync as fdatasync(2). */
 MUST_CHECK int fs_fsync(struct fs *fs, ino_nr_t ino, bool datasync);
+/* Writes out what an fsync would have to, without making it durable; an error is met again by the fsync. */
+void fs_write_out(struct fs *fs, ino_nr_t ino);
 /* The last writer closed the file: what was reserved for its growth is given back. */
 void fs_release(struct fs *fs, ino_nr_t ino);
 

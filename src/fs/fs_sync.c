@@ -110,10 +110,32 @@ static jnl_tid wanted_tid(struct fs_inode *inode, bool datasync)
 	return datasync ? inode->datasync_tid : inode->sync_tid;
 }
 
+/* All that was written since the last time. After an error the next call tries again. */
+static int write_out(struct fs_inode *inode)
+{
+	uint64_t from, to;
+	int err;
+
+	take_written(inode, &from, &to);
+	if (from >= to)
+		return 0;
+	err = flush_data(inode, from, to);
+	if (err)
+		fs_file_mark_written(inode, from, to);
+	return err;
+}
+
+void fs_write_out(struct fs *fs, ino_nr_t ino)
+{
+	CLEANUP_INODE struct fs_inode *inode = NULL;
+
+	if (jnl_is_aborted(fs->jnl) || fs_is_read_only(fs) || fs_iget(fs, ino, &inode) || write_out(inode))
+		return;		/* fsync tries again, and tells */
+}
+
 int fs_fsync(struct fs *fs, ino_nr_t ino, bool datasync)
 {
 	CLEANUP_INODE struct fs_inode *inode = NULL;
-	uint64_t from, to;
 	int err;
 
 	if (jnl_is_aborted(fs->jnl))
@@ -123,15 +145,8 @@ int fs_fsync(struct fs *fs, ino_nr_t ino, bool datasync)
 	err = fs_iget(fs, ino, &inode);
 	if (err)
 		return err;
-	take_written(inode, &from, &to);
-	if (from < to) {
-		err = flush_data(inode, from, to);
-		if (err) {
-			fs_file_mark_written(inode, from, to);	/* the next one tries again */
-			return err;
-		}
-	}
-	if (!datasync)
+	err = write_out(inode);
+	if (!err && !datasync)
 		err = store_atime(inode);
 	return err ? err : jnl_commit_wait(fs->jnl, wanted_tid(inode, datasync));
 }
