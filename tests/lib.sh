@@ -38,11 +38,17 @@ cleanup() {
         mountpoint -q "$m" && { fusermount3 -u "$m" 2>/dev/null || umount -l "$m"; }
     done
     wait_daemons
-    rm -rf "$T"
+    rm -rf "$T" "${MEM:-$T}"
     exit $rc
 }
 trap cleanup EXIT
 trap 'exit 129' HUP INT TERM
+
+# memory_dir: $MEM is a directory in memory that goes away with the test; empty where there is none
+memory_dir() {
+    MEM=
+    [ ! -w /dev/shm ] || MEM=$(mktemp -d "/dev/shm/osfs-$name.XXXXXX")
+}
 
 # Every daemon started here writes its process id into $T/*.pid.
 wait_daemons() {

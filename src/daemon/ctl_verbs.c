@@ -174,6 +174,7 @@ static json_t *requests_json(struct loop *l)
 	set_u64(o, "rescued", st.nr_rescued);
 	set_u64(o, "looks", st.nr_looks);
 	set_u64(o, "looks_met", st.nr_met);
+	set_u64(o, "ahead", st.nr_ahead);
 	for (unsigned i = 0; i < LOOP_NR_OPCODES; i++) {
 		const char *name = loop_op_name(i);
 		json_t *op;

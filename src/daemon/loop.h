@@ -59,6 +59,7 @@ struct loop_stats {
 	uint64_t nr_handed_over;	/* times the lead passed on before a request */
 	uint64_t nr_rescued;		/* times the watchdog passed it on */
 	uint64_t nr_looks, nr_met;	/* times the lead looked for a request before it slept, and met one */
+	uint64_t nr_ahead;		/* times that work was done ahead */
 	struct {
 		uint64_t nr, nsec;
 		bool blocks;		/* taken for blocking now */

@@ -54,7 +54,7 @@ struct loop {
 	bool has_watchdog;		/* [const after start] */
 	os_cond watchdog_wake;		/* with lock */
 	atomic_bool watchdog_sleeps;	/* written under lock */
-	atomic_uint_fast64_t nr_handed_over, nr_rescued, nr_looks, nr_met;
+	atomic_uint_fast64_t nr_handed_over, nr_rescued, nr_looks, nr_met, nr_ahead;
 };
 
 uint64_t loop_now(void);	/* CLOCK_MONOTONIC in nanoseconds */

@@ -87,6 +87,7 @@ void loop_work_ahead_measured(struct worker *w)
 
 	w->ahead.fn(w->ahead.arg);
 	measure_end(w, &m);
+	atomic_fetch_add_explicit(&w->loop->nr_ahead, 1, memory_order_relaxed);
 }
 
 void loop_serve_measured(struct worker *w, unsigned opcode)
@@ -115,6 +116,7 @@ void loop_stats_get(struct loop *l, struct loop_stats *out)
 		.nr_rescued = atomic_load(&l->nr_rescued),
 		.nr_looks = atomic_load(&l->nr_looks),
 		.nr_met = atomic_load(&l->nr_met),
+		.nr_ahead = atomic_load(&l->nr_ahead),
 	};
 	for (unsigned op = 0; op < LOOP_NR_OPCODES; op++) {
 		for (unsigned i = 0; i < l->nr_workers; i++) {
