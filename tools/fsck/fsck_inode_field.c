@@ -17,6 +17,15 @@ static bool looks_like_extents(const struct ext_disk_inode *raw)
 	       le16_get(h->eh_max) <= 4 && le16_get(h->eh_entries) <= le16_get(h->eh_max);
 }
 
+/* The inode is in order, but the superblock has lost the feature. Asked for the first such inode; they are many. */
+static void want_feature(struct inode_look *l, enum problem pr, uint32_t feature)
+{
+	struct fsck *f = l->f;
+
+	if (!has_incompat(f, feature) && fsck_fix(l->w, pr, .ino = l->ino))
+		fsck_set_features(f, f->compat, f->incompat | feature);
+}
+
 /* Flags of features that fsck refuses to look at when they are on. */
 enum { FOREIGN_FLAGS = EXT_FL_ENCRYPT | EXT_FL_VERITY | EXT_FL_EA_INODE | EXT_FL_CASEFOLD | 0x200 /* compressed */,
        IMAGIC_FLAG = 0x2000 };
@@ -30,14 +39,18 @@ static void look_at_flags(struct inode_look *l)
 		drop_flag(l, P1_FLAG_FEATURE, flags & FOREIGN_FLAGS);
 	if ((flags & IMAGIC_FLAG) && !has_compat(l->f, EXT_COMPAT_IMAGIC_INODES))
 		drop_flag(l, P1_FLAG_FEATURE, IMAGIC_FLAG);
-	if ((flags & EXT_FL_EXTENTS) && (!has_incompat(l->f, EXT_INCOMPAT_EXTENTS) || (flags & EXT_FL_INLINE_DATA)))
+	if ((flags & EXT_FL_EXTENTS) && maps && !(flags & EXT_FL_INLINE_DATA) && looks_like_extents(l->raw))
+		want_feature(l, P1_EXTENT_FEATURE, EXT_INCOMPAT_EXTENTS);
+	else if ((flags & EXT_FL_EXTENTS) && (!has_incompat(l->f, EXT_INCOMPAT_EXTENTS) || (flags & EXT_FL_INLINE_DATA)))
 		drop_flag(l, P1_FLAG_FEATURE, EXT_FL_EXTENTS);
 	else if (maps && has_incompat(l->f, EXT_INCOMPAT_EXTENTS) && !(flags & (EXT_FL_EXTENTS | EXT_FL_INLINE_DATA)) &&
 		 looks_like_extents(l->raw) && fsck_fix(l->w, P1_EXTENT_FLAG, .ino = l->ino)) {
 		l->raw->i_flags = le32_of(le32_get(l->raw->i_flags) | EXT_FL_EXTENTS);
 		l->dirty = true;
 	}
-	if ((flags & EXT_FL_INLINE_DATA) && !has_incompat(l->f, EXT_INCOMPAT_INLINE_DATA))
+	if ((flags & EXT_FL_INLINE_DATA) && maps && fsck_inline_part(l->f, l->raw).value)
+		want_feature(l, P1_INLINE_FEATURE, EXT_INCOMPAT_INLINE_DATA);
+	else if ((flags & EXT_FL_INLINE_DATA) && !has_incompat(l->f, EXT_INCOMPAT_INLINE_DATA))
 		drop_flag(l, P1_FLAG_FEATURE, EXT_FL_INLINE_DATA);
 	if ((flags & EXT_FL_INDEX) && !S_ISDIR(l->mode))
 		drop_flag(l, P1_INDEX_NO_DIR, EXT_FL_INDEX);

@@ -110,7 +110,7 @@ static uint64_t max_size(const struct inode_look *l)
 	const uint64_t blocks = EXT_NR_DIRECT + (1ull << shift) + (1ull << 2 * shift) + (1ull << 3 * shift);
 
 	if (le32_get(l->raw->i_flags) & EXT_FL_EXTENTS)
-		return ((1ull << 32) << l->f->block_shift) - 1;
+		return ((1ull << 32) - 1) << l->f->block_shift;
 	return blocks << l->f->block_shift;
 }
 

@@ -246,6 +246,7 @@ MUST_CHECK int fsck_undo_dev(struct fsck *f, struct blk_dev **out);
 /* fsck_super.c, fsck_group.c, fsck_resize.c ------------------------------------------------- */
 MUST_CHECK int fsck_super_load(struct fsck *f);
 void fsck_super_checks(struct fsck *f);		/* fields that only count or hint */
+void fsck_set_features(struct fsck *f, uint32_t compat, uint32_t incompat);
 MUST_CHECK int fsck_super_store(struct fsck *f, bool clean);
 /* As it is in memory: of a filesystem that needs no check. */
 MUST_CHECK int fsck_super_store_flags(struct fsck *f);

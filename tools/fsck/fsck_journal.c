@@ -121,23 +121,13 @@ static bool inode_rescue(struct journal *j)
 	return true;
 }
 
-static void set_features(struct fsck *f, uint32_t compat, uint32_t incompat)
-{
-	f->sb.s_feature_compat = le32_of(compat);
-	f->sb.s_feature_incompat = le32_of(incompat);
-	f->sb_dirty = true;
-	f->copies_dirty |= compat != f->compat;
-	f->compat = compat;
-	f->incompat = incompat;
-}
-
 static void remove_journal(struct journal *j)
 {
 	struct fsck *f = j->f;
 
 	if (!fsck_fix(&f->main, P0_JOURNAL_GONE, .ino = j->ino))
 		return;
-	set_features(f, f->compat & ~(uint32_t)EXT_COMPAT_HAS_JOURNAL, f->incompat & ~(uint32_t)EXT_INCOMPAT_RECOVER);
+	fsck_set_features(f, f->compat & ~(uint32_t)EXT_COMPAT_HAS_JOURNAL, f->incompat & ~(uint32_t)EXT_INCOMPAT_RECOVER);
 	f->sb.s_journal_inum = le32_of(0);
 	memset(f->sb.s_jnl_blocks, 0, sizeof(f->sb.s_jnl_blocks));
 	f->sb.s_jnl_backup_type = 0;
@@ -176,7 +166,7 @@ static void empty_log(struct journal *j)
 	else
 		fsck_block_write(f, j->runs.v[0].pblk, block);
 	free(block);
-	set_features(f, f->compat, f->incompat & ~(uint32_t)EXT_INCOMPAT_RECOVER);
+	fsck_set_features(f, f->compat, f->incompat & ~(uint32_t)EXT_INCOMPAT_RECOVER);
 	fsck_fate(f, "the journal was emptied: what was only in it is lost");
 }
 
@@ -202,7 +192,7 @@ static void replay(struct journal *j)
 		err = fsck_super_load(f);
 	}
 	if (!err) {
-		set_features(f, f->compat, f->incompat & ~(uint32_t)EXT_INCOMPAT_RECOVER);
+		fsck_set_features(f, f->compat, f->incompat & ~(uint32_t)EXT_INCOMPAT_RECOVER);
 		err = fsck_groups_load(f);
 	}
 	if (err)
@@ -243,7 +233,7 @@ static void check_log(struct journal *j)
 	if (needs && fsck_fix(&f->main, marked ? P0_JOURNAL_RECOVER : P0_JOURNAL_RECOVER_FLAG, .ino = j->ino))
 		replay(j);
 	else if (!needs && marked)
-		set_features(f, f->compat, f->incompat & ~(uint32_t)EXT_INCOMPAT_RECOVER);
+		fsck_set_features(f, f->compat, f->incompat & ~(uint32_t)EXT_INCOMPAT_RECOVER);
 	if (!f->err)
 		check_errno(j);
 }
@@ -277,7 +267,7 @@ static void check_no_journal(struct fsck *f)
 	const ino_nr_t ino = le32_get(f->sb.s_journal_inum);
 
 	if (has_incompat(f, EXT_INCOMPAT_RECOVER) && fsck_fix(&f->main, P0_JOURNAL_NO_FLAG, .ino = 0))
-		set_features(f, f->compat, f->incompat & ~(uint32_t)EXT_INCOMPAT_RECOVER);
+		fsck_set_features(f, f->compat, f->incompat & ~(uint32_t)EXT_INCOMPAT_RECOVER);
 	if (ino && fsck_fix(&f->main, P0_JOURNAL_NO_FEATURE, .ino = ino)) {
 		f->sb.s_journal_inum = le32_of(0);
 		f->sb_dirty = true;

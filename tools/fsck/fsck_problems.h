@@ -73,6 +73,8 @@ PROBLEM(P1_MAP_GARBAGE, LOSS, "Inode %i: map block %b holds %n impossible pointe
 PROBLEM(P1_MAP_LOOP, LOSS, "Inode %i: map block %b is part of the map twice.", "Clear")
 PROBLEM(P1_MAP_SHARED, LOSS, "Inode %i: map block %b is part of another file, and no map block.", "Clear")
 PROBLEM(P1_MAP_READ, LOSS, "Inode %i: map block %b cannot be read.", "Clear")
+PROBLEM(P1_EXTENT_FEATURE, 0, "Inode %i has an extent map, but the superblock is without the feature.", "Set it")
+PROBLEM(P1_INLINE_FEATURE, 0, "Inode %i has its contents inside, but the superblock is without the feature.", "Set it")
 PROBLEM(P1_EXTENT_FLAG, 0, "Inode %i has an extent map, but is not marked so.", "Fix")
 PROBLEM(P1_EXTENT_HEADER, LOSS, "Inode %i: extent node (block %b) is no such node.", "Clear")
 PROBLEM(P1_EXTENT_CSUM, 0, "Inode %i: extent node (block %b) has a wrong checksum.", "Fix")

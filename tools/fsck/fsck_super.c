@@ -180,6 +180,16 @@ static int super_rescue(struct fsck *f, const char *why, int fault)
 	return 0;
 }
 
+void fsck_set_features(struct fsck *f, uint32_t compat, uint32_t incompat)
+{
+	f->sb.s_feature_compat = le32_of(compat);
+	f->sb.s_feature_incompat = le32_of(incompat);
+	f->sb_dirty = true;
+	f->copies_dirty |= compat != f->compat;
+	f->compat = compat;
+	f->incompat = incompat;
+}
+
 /* A feature that is not known may be a bit that has flipped: the copy has not got it then. */
 static bool feature_flipped(struct fsck *f)
 {

@@ -168,7 +168,7 @@ void fsck_view_chain_dirty(struct dir_view *v, uint32_t i)
 /* Blocks 0 to the last one; those without a place are holes. */
 static int blocks_open(struct fsck *f, struct dir_view *v)
 {
-	const struct fsck_dblk *b = f->dblks.v + v->d->first_blk;
+	const struct fsck_dblk *b = v->d->nr_blks ? f->dblks.v + v->d->first_blk : NULL;
 	const uint32_t nr = v->d->nr_blks ? b[v->d->nr_blks - 1].lblk + 1 : 0;
 	struct fsck_want *wants;
 

@@ -156,7 +156,7 @@ static void root_init(struct ext_disk_inode *raw)
 
 void walk_extents(struct walk *wk)
 {
-	struct extent_node root = { .bytes = (uint8_t *)wk->raw->i_block, .end = (lblk_t)UINT32_MAX + 1 };
+	struct extent_node root = { .bytes = (uint8_t *)wk->raw->i_block, .end = UINT32_MAX };
 	lblk_t lo = 0;
 
 	root.depth = le16_get(extent_head(&root)->eh_depth);
