@@ -39,7 +39,7 @@ static struct timespec tick(void *arg)
 static void read_at(struct fs *fs, ino_nr_t ino, uint64_t off, size_t len)
 {
 	struct fs_read_result r;
-	volatile uint8_t sum = 0;
+	volatile uint8_t touched;
 	const int err = fs_read(fs, ino, off, len, &r);
 
 	fuzz_check_err(err, "fs_read");
@@ -47,7 +47,8 @@ static void read_at(struct fs *fs, ino_nr_t ino, uint64_t off, size_t len)
 		return;
 	for (unsigned i = 0; i < r.nr_iov; i++)
 		for (size_t k = 0; k < r.iov[i].iov_len; k += 251)
-			sum += ((const uint8_t *)r.iov[i].iov_base)[k];
+			touched = ((const uint8_t *)r.iov[i].iov_base)[k];
+	(void)touched;
 	fs_read_done(fs, &r);
 }
 
