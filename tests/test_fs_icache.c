@@ -108,6 +108,38 @@ START_TEST(memory_does_not_grow_with_what_is_remembered)
 }
 END_TEST
 
+/* Work that no request stands behind holds what the caller still remembers, and nothing else. */
+START_TEST(only_what_is_remembered_can_be_held)
+{
+	CLEANUP_FSX struct fsx *x = fsx_new("8m", FSX_EXT " -b 1024");
+	struct fs_attr a;
+	uint64_t nr_free;
+	uint8_t byte;
+	ino_nr_t ino;
+
+	fsx_mount(x);
+	nr_free = nr_free_blocks(x);
+	ino = file_new(x, "f");
+	file_write(x, ino, 0, "f", 1);
+	ck_assert(fs_hold(x->fs, ino));
+	ck_assert_int_eq(fs_unlink(x->fs, EXT_ROOT_INO, fs_name_of("f")), 0);
+	fs_forget(x->fs, ino, 1);	/* the caller's */
+	ck_assert_uint_eq(file_read(x, ino, 0, &byte, 1), 1);
+	fs_forget(x->fs, ino, 1);
+	ck_assert_uint_eq(nr_free_blocks(x), nr_free);
+	ck_assert(!fs_hold(x->fs, ino));
+
+	/* The number is somebody else's now; forgotten, it is in memory all the same. */
+	ck_assert_uint_eq(file_new(x, "g"), ino);
+	fs_forget(x->fs, ino, 1);
+	ck_assert_int_eq(fs_getattr(x->fs, ino, &a), 0);
+	ck_assert(!fs_hold(x->fs, ino));
+	ck_assert(fs_hold(x->fs, EXT_ROOT_INO));	/* always there */
+	fs_forget(x->fs, EXT_ROOT_INO, 1);
+	fsx_done(x);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("fs_icache");
@@ -120,6 +152,7 @@ int main(void)
 	tcase_add_test(tc, remembered_numbers_are_as_in_a_plain_array);
 	tcase_add_test(tc, a_number_that_was_remembered_too_often_is_never_forgotten);
 	tcase_add_test(tc, memory_does_not_grow_with_what_is_remembered);
+	tcase_add_test(tc, only_what_is_remembered_can_be_held);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);

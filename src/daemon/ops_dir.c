@@ -131,20 +131,31 @@ static _Thread_local struct {
 	size_t cap;
 } next_piece;
 
+/* What cannot be made is left to who asks for it, to hear of the error. */
+static int fill_piece(struct daemon *d, struct dir_piece *p)
+{
+	struct fs_attr a;
+	int err = fs_getattr(d->fs, p->ino, &a);
+
+	if (err)
+		return err;
+	p->version = a.version;
+	return fs_readdir(d->fs, p->ino, p->cookie, add_plain, p);
+}
+
 static void make_next_piece(void *arg)
 {
 	struct daemon *d = arg;
-	struct dir_piece *p = piece_new(next_piece.ino, next_piece.cookie, next_piece.cap);
-	struct fs_attr a;
+	struct dir_piece *p;
 
-	if (!p)
+	if (!fs_hold(d->fs, next_piece.ino))
 		return;
-	if (fs_getattr(d->fs, p->ino, &a) || fs_readdir(d->fs, p->ino, p->cookie, add_plain, p)) {
-		free(p);	/* who asks for it will hear of the error */
-		return;
-	}
-	p->version = a.version;
-	dir_ahead_put(d->dir_ahead, p);
+	p = piece_new(next_piece.ino, next_piece.cookie, next_piece.cap);
+	if (p && !fill_piece(d, p))
+		dir_ahead_put(d->dir_ahead, p);
+	else
+		free(p);
+	fs_forget(d->fs, next_piece.ino, 1);
 }
 
 static struct dir_piece *take_piece(struct daemon *d, ino_nr_t ino, uint64_t cookie, size_t size)

@@ -8,6 +8,7 @@
  *
  * Nothing is promised by it: an error is met again by the FSYNC, which tries again and tells.
  */
+#include "base/trace.h"
 #include "ops_int.h"
 
 enum {
@@ -29,15 +30,22 @@ static void write_out_ahead(void *arg)
 {
 	struct daemon *d = arg;
 
+	if (!fs_hold(d->fs, habit.ino))
+		return;
 	fs_write_out(d->fs, habit.ino);
+	fs_forget(d->fs, habit.ino, 1);
 }
 
 static void sync_ahead(void *arg)
 {
 	struct daemon *d = arg;
+	int err;
 
-	if (fs_fsync(d->fs, habit.ino, habit.datasync))
-		return;	/* FSYNC tells */
+	if (!fs_hold(d->fs, habit.ino))
+		return;
+	err = fs_fsync(d->fs, habit.ino, habit.datasync);
+	TRACE(daemon, "inode %" PRIu32 " made durable ahead of its fsync: %d", habit.ino, err);
+	fs_forget(d->fs, habit.ino, 1);
 }
 
 void ops_sync_wrote(struct daemon *d, ino_nr_t ino, size_t len_bytes)

@@ -113,6 +113,11 @@ void fs_statfs(struct fs *fs, struct statvfs *out);
 /* Names ----------------------------------------------------------------------- */
 MUST_CHECK int fs_lookup(struct fs *fs, ino_nr_t dir, struct fs_name name, struct fs_attr *out);
 void fs_forget(struct fs *fs, ino_nr_t ino, uint64_t nr_refs);
+/*
+ * One more reference to an inode that is in memory and has some, for work on it that no request stands
+ * behind; false: there is no such inode any more.
+ */
+MUST_CHECK bool fs_hold(struct fs *fs, ino_nr_t ino);
 /* Regular files, devices, FIFOs, sockets: by the type in mode. */
 MUST_CHECK int fs_mknod(struct fs *fs, const struct fs_cred *cred, ino_nr_t dir, struct fs_name name,
 			uint32_t mode, uint64_t rdev, struct fs_attr *out);

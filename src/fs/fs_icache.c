@@ -364,6 +364,20 @@ void fs_inode_ref(struct fs_inode *inode)
 		s->nr_referenced++;
 }
 
+bool fs_hold(struct fs *fs, ino_nr_t ino)
+{
+	struct ishard *s = shard_of(fs, ino);
+	struct fs_inode *inode;
+	LOCK_GUARD(&s->lock);
+
+	inode = find(s, ino);
+	if (!inode || inode->load_err || (!inode->nr_refs && ino != EXT_ROOT_INO))
+		return false;
+	if (inode->nr_refs++ == 0)
+		s->nr_referenced++;
+	return true;
+}
+
 void fs_forget(struct fs *fs, ino_nr_t ino, uint64_t nr_refs)
 {
 	struct ishard *s = shard_of(fs, ino);
