@@ -13,6 +13,7 @@ struct dir_piece {
 	ino_nr_t ino;		/* of the directory */
 	uint64_t cookie;	/* where the piece begins */
 	uint64_t version;	/* of the directory, before it was read (fs_attr) */
+	uint32_t generation;	/* of the number's owner */
 	size_t cap, used;	/* bytes: asked for, and there */
 	uint64_t next_cookie;
 	bool is_full;		/* entries are left behind it */

@@ -140,6 +140,7 @@ static int fill_piece(struct daemon *d, struct dir_piece *p)
 	if (err)
 		return err;
 	p->version = a.version;
+	p->generation = a.generation;
 	return fs_readdir(d->fs, p->ino, p->cookie, add_plain, p);
 }
 
@@ -163,7 +164,7 @@ static struct dir_piece *take_piece(struct daemon *d, ino_nr_t ino, uint64_t coo
 	struct dir_piece *p = dir_ahead_take(d->dir_ahead, ino, cookie, MIN(size, (size_t)MAX_REPLY_BYTES));
 	struct fs_attr a;
 
-	if (p && (fs_getattr(d->fs, ino, &a) || a.version != p->version)) {
+	if (p && (fs_getattr(d->fs, ino, &a) || a.version != p->version || a.generation != p->generation)) {
 		free(p);
 		p = NULL;
 	}
