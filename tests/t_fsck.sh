@@ -69,6 +69,7 @@ mkfifo "$t/fifo"
 truncate -s 70M "$t/hole"
 echo end >>"$t/hole"
 for ((i = 0; i < 12; i++)); do seq $i $((i + 200)) | dd of="$t/frag" bs=4096 seek=$((2 * i)) conv=notrunc status=none; done
+python3 -c 'import sys; f = open(sys.argv[1], "wb"); [(f.seek(8192 * i), f.write(b"%4d" % i * 1024)) for i in range(200)]' "$t/many"
 echo xa >"$t/xa"
 echo xs >"$t/xs"
 setfattr -n user.long -v "$(printf 'y%.0s' {1..300})" "$t/xa" &&

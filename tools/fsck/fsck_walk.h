@@ -22,7 +22,10 @@ struct extent_node {
 	uint8_t *bytes;		/* the head, then records of EXTENT_BYTES */
 	unsigned depth;
 	pblk_t pblk;		/* 0: the root */
-	lblk_t end;		/* nothing at or behind it */
+	lblk_t end;		/* nothing at or behind it, by the index records above */
+	bool end_is_sure;	/* by what the blocks behind them say, too */
+	const struct extent_node *parent;	/* NULL: it is the root */
+	unsigned at;		/* its record there */
 	bool changed;
 };
 

@@ -1,9 +1,39 @@
 /* fsck_walk_extent.c: the tree of extents of one inode, walked. The invariants are at the head of fsck_walk.c. */
+#include <stdlib.h>
+
 #include "fsck_walk.h"
 
 enum { EXTENT_MAX_DEPTH = 5 };
 
 static void node_walk(struct walk *wk, struct extent_node *n, lblk_t *lo);
+
+/* Where the child behind an index record begins: by its own first record, if it is a node as it should be. */
+static lblk_t child_first(struct walk *wk, const struct extent_node *n, unsigned i)
+{
+	const struct ext_disk_extent_idx *e = extent_index(n, i);
+	struct fsck *f = wk->w->f;
+	struct extent_node child = { .depth = n->depth - 1, .pblk = extent_child(e), .bytes = malloc(f->block_bytes) };
+	lblk_t first = le32_get(e->ei_block);
+
+	if (child.bytes && fsck_data_ok(f, child.pblk, 1) && !fsck_block_read(f, child.pblk, child.bytes) &&
+	    fsck_extent_head_ok(&child, f->block_bytes) && extent_nr(&child) > 0 &&
+	    fsck_extent_csum_ok(f, inode_seed(f, wk->ino, wk->raw), &child))
+		first = le32_get(extent_leaf(&child, 0)->ee_block);
+	free(child.bytes);
+	return first;
+}
+
+/* An index record may be wrong about where its child begins: that is no reason to lose what lies before. */
+static void end_make_sure(struct walk *wk, struct extent_node *n)
+{
+	if (n->end_is_sure)
+		return;
+	n->end_is_sure = true;
+	n->end = UINT32_MAX;
+	for (const struct extent_node *at = n; at->parent; at = at->parent)
+		if (at->at + 1 < extent_nr(at->parent))
+			n->end = MIN(n->end, child_first(wk, at->parent, at->at + 1));
+}
 
 /* One extent of a leaf; *i moves to the next one. *lo: behind all that came before, in other leaves, too. */
 static void leaf_record(struct walk *wk, struct extent_node *n, unsigned *i, lblk_t *lo)
@@ -13,6 +43,8 @@ static void leaf_record(struct walk *wk, struct extent_node *n, unsigned *i, lbl
 			   .unwritten = extent_is_unwritten(e) };
 	const uint32_t len = v.nr;
 
+	if (v.lblk + v.nr > n->end)
+		end_make_sure(wk, n);
 	if (v.nr == 0 || v.lblk < *lo || v.lblk + v.nr > n->end || !fsck_data_ok(wk->w->f, v.pblk, v.nr)) {
 		if (walk_bad(wk, P1_EXTENT_BAD, (struct fsck_args){ .lblk = v.lblk, .pblk = v.pblk, .num = v.nr }))
 			fsck_extent_remove(n, *i);
@@ -90,7 +122,7 @@ static void child_start(struct walk *wk, struct extent_node *n, unsigned i, cons
 static void index_record(struct walk *wk, struct extent_node *n, unsigned *i, lblk_t *lo)
 {
 	struct ext_disk_extent_idx *e = extent_index(n, *i);
-	struct extent_node child = { .depth = n->depth - 1, .pblk = extent_child(e), .end = n->end };
+	struct extent_node child = { .depth = n->depth - 1, .pblk = extent_child(e), .end = n->end, .parent = n, .at = *i };
 	struct visit v = { .lblk = le32_get(e->ei_block), .pblk = child.pblk, .nr = 1, .level = n->depth };
 	enum walk_act act;
 	bool cut;
