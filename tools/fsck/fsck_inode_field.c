@@ -39,7 +39,8 @@ static void look_at_flags(struct inode_look *l)
 		drop_flag(l, P1_FLAG_FEATURE, flags & FOREIGN_FLAGS);
 	if ((flags & IMAGIC_FLAG) && !has_compat(l->f, EXT_COMPAT_IMAGIC_INODES))
 		drop_flag(l, P1_FLAG_FEATURE, IMAGIC_FLAG);
-	if ((flags & EXT_FL_EXTENTS) && maps && !(flags & EXT_FL_INLINE_DATA) && looks_like_extents(l->raw))
+	if ((flags & EXT_FL_EXTENTS) && (maps || S_ISLNK(l->mode)) && !(flags & EXT_FL_INLINE_DATA) &&
+	    looks_like_extents(l->raw))
 		want_feature(l, P1_EXTENT_FEATURE, EXT_INCOMPAT_EXTENTS);
 	else if ((flags & EXT_FL_EXTENTS) && (!has_incompat(l->f, EXT_INCOMPAT_EXTENTS) || (flags & EXT_FL_INLINE_DATA)))
 		drop_flag(l, P1_FLAG_FEATURE, EXT_FL_EXTENTS);
