@@ -17,7 +17,7 @@ struct dir_piece {
 	size_t cap, used;	/* bytes: asked for, and there */
 	uint64_t next_cookie;
 	bool is_full;		/* entries are left behind it */
-	char buf[];
+	_Alignas(uint64_t) char buf[];
 };
 
 MUST_CHECK int dir_ahead_new(struct dir_ahead **out);	/* -ENOMEM */
