@@ -37,9 +37,14 @@ void op_opendir(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 	fuse_reply_open(req, fi);
 }
 
-static struct dir_piece *piece_new(ino_nr_t ino, uint64_t cookie, size_t size)
+/* Of what the kernel asks for. */
+static size_t cap_of(size_t size)
 {
-	const size_t cap = MIN(size, (size_t)MAX_REPLY_BYTES);
+	return MIN(size, (size_t)MAX_REPLY_BYTES);
+}
+
+static struct dir_piece *piece_new(ino_nr_t ino, uint64_t cookie, size_t cap)
+{
 	struct dir_piece *p = malloc(sizeof(*p) + cap);
 
 	if (p)
@@ -159,9 +164,9 @@ static void make_next_piece(void *arg)
 	fs_forget(d->fs, next_piece.ino, 1);
 }
 
-static struct dir_piece *take_piece(struct daemon *d, ino_nr_t ino, uint64_t cookie, size_t size)
+static struct dir_piece *take_piece(struct daemon *d, ino_nr_t ino, uint64_t cookie, size_t cap)
 {
-	struct dir_piece *p = dir_ahead_take(d->dir_ahead, ino, cookie, MIN(size, (size_t)MAX_REPLY_BYTES));
+	struct dir_piece *p = dir_ahead_take(d->dir_ahead, ino, cookie, cap);
 	struct fs_attr a;
 
 	if (p && (fs_getattr(d->fs, ino, &a) || a.version != p->version || a.generation != p->generation)) {
@@ -188,11 +193,11 @@ void op_readdir(fuse_req_t req, fuse_ino_t node, size_t size, off_t off, struct 
 {
 	struct daemon *d = ops_daemon(req);
 	const ino_nr_t ino = ops_ino(node);
-	struct dir_piece *p = take_piece(d, ino, (uint64_t)off, size);
+	struct dir_piece *p = take_piece(d, ino, (uint64_t)off, cap_of(size));
 	int err = 0;
 
 	if (!p) {
-		p = piece_new(ino, (uint64_t)off, size);
+		p = piece_new(ino, (uint64_t)off, cap_of(size));
 		err = p ? fs_readdir(d->fs, ino, (uint64_t)off, add_plain, p) : -ENOMEM;
 	}
 	if (err && (!p || !p->used)) {	/* else what there is goes out; the error comes with the next call */
@@ -207,7 +212,7 @@ void op_readdir(fuse_req_t req, fuse_ino_t node, size_t size, off_t off, struct 
 void op_readdirplus(fuse_req_t req, fuse_ino_t node, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	struct daemon *d = ops_daemon(req);
-	struct dir_piece *p = piece_new(ops_ino(node), (uint64_t)off, size);
+	struct dir_piece *p = piece_new(ops_ino(node), (uint64_t)off, cap_of(size));
 	struct dir_reply r = { .req = req, .d = d, .piece = p };
 	int err = p ? fs_readdir(d->fs, p->ino, (uint64_t)off, add_plus, &r) : -ENOMEM;
 

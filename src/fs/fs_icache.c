@@ -355,13 +355,19 @@ void fs_iput(struct fs_inode *inode)
 	os_mutex_unlock(&s->lock);
 }
 
+/* Shard locked. */
+static void add_ref(struct ishard *s, struct fs_inode *inode)
+{
+	if (inode->nr_refs++ == 0)
+		s->nr_referenced++;
+}
+
 void fs_inode_ref(struct fs_inode *inode)
 {
 	struct ishard *s = shard_of(inode->fs, inode->ino);
 	LOCK_GUARD(&s->lock);
 
-	if (inode->nr_refs++ == 0)
-		s->nr_referenced++;
+	add_ref(s, inode);
 }
 
 bool fs_hold(struct fs *fs, ino_nr_t ino)
@@ -373,8 +379,7 @@ bool fs_hold(struct fs *fs, ino_nr_t ino)
 	inode = find(s, ino);
 	if (!inode || inode->load_err || (!inode->nr_refs && ino != EXT_ROOT_INO))
 		return false;
-	if (inode->nr_refs++ == 0)
-		s->nr_referenced++;
+	add_ref(s, inode);
 	return true;
 }
 
