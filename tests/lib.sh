@@ -44,10 +44,9 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 129' HUP INT TERM
 
-# memory_dir: $MEM is a directory in memory that goes away with the test; empty where there is none
-memory_dir() {
-    MEM=
-    [ ! -w /dev/shm ] || MEM=$(mktemp -d "/dev/shm/osfs-$name.XXXXXX")
+# nr_ahead: how often the mount at $MNT did work ahead. Timing decides, but for -o ahead=always (with -s: one worker sees it all) and never.
+nr_ahead() {
+    "$OSFSCTL" stats "$MNT" --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["requests"]["ahead"])'
 }
 
 # Every daemon started here writes its process id into $T/*.pid.

@@ -7,7 +7,6 @@ requires e2fsck python3
 
 members 1
 "$MKFS" -q --size=64M -N 32000 "${IMGS[@]}"
-mount_osfs "${IMGS[@]}"
 
 cat >"$T/listing.py" <<'P'
 import ctypes, os, random, struct, sys, time
@@ -80,10 +79,16 @@ while True:
         break
 assert both[0] == both[1] and sorted(both[0]) == lists[0]
 P
-for seed in 1 2 3; do
-    mkdir "$MNT/d$seed"
-    python3 "$T/listing.py" "$MNT/d$seed" $seed || fail "seed $seed"
+for how in "-s -o ahead=always" "-o ahead=always" "-o ahead=auto"; do
+    # shellcheck disable=SC2086
+    mount_osfs $how "${IMGS[@]}"
+    for seed in 1 2; do
+        mkdir "$MNT/d$seed"
+        python3 "$T/listing.py" "$MNT/d$seed" $seed || fail "$how, seed $seed"
+        rm -r "$MNT/d$seed"
+    done
+    [[ $how != -s* ]] || [ "$(nr_ahead)" -gt 8 ] || fail "no piece was made ahead"
+    umount_osfs
+    fsck_volume "${IMGS[@]}"
 done
-umount_osfs
-fsck_volume "${IMGS[@]}"
 note ok

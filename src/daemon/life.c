@@ -200,6 +200,8 @@ static void start_ctl(struct daemon *d)
 /* served() is called once requests are answered. Returns the exit status. */
 static int serve(struct daemon *d, void (*served)(void *arg), void *arg)
 {
+	const struct loop_how how = { .max_threads = d->o.single_thread ? 1 : d->o.max_threads,
+				      .spin_usec = d->o.spin_usec, .ahead = d->o.ahead };
 	sigset_t signals;
 	int err;
 
@@ -210,7 +212,7 @@ static int serve(struct daemon *d, void (*served)(void *arg), void *arg)
 	if (!err)
 		err = session_mount(d, d->fs ? &ops_fs : &ops_volume);
 	if (!err)
-		err = loop_start(d->se, d->o.single_thread ? 1 : d->o.max_threads, d->o.spin_usec, &d->loop);
+		err = loop_start(d->se, &how, &d->loop);
 	if (!err) {
 		pid_file_write(&d->o);
 		start_ctl(d);

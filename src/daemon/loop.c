@@ -185,9 +185,16 @@ void loop_when_idle(unsigned opcode, void (*fn)(void *arg), void *arg)
 	the_worker->ahead.opcode = opcode;
 }
 
+static bool may_work_ahead(struct loop *l, unsigned opcode)
+{
+	if (l->ahead != LOOP_AHEAD_AUTO)
+		return l->ahead == LOOP_AHEAD_ALWAYS;
+	return !loop_kind_blocks(l, opcode) && !queue_is_waiting(l);
+}
+
 static void work_ahead(struct worker *w)
 {
-	if (!loop_kind_blocks(w->loop, w->ahead.opcode) && !queue_is_waiting(w->loop))
+	if (may_work_ahead(w->loop, w->ahead.opcode))
 		loop_work_ahead_measured(w);
 	w->ahead.fn = NULL;
 }
@@ -279,7 +286,7 @@ static void on_kick(int sig)
 	(void)sig;	/* its coming is all: read() returns with EINTR */
 }
 
-int loop_start(struct fuse_session *se, unsigned max_threads, unsigned spin_usec, struct loop **out)
+int loop_start(struct fuse_session *se, const struct loop_how *how, struct loop **out)
 {
 	struct sigaction kick = { .sa_handler = on_kick };
 	struct loop *l = calloc(1, sizeof(*l));
@@ -290,8 +297,9 @@ int loop_start(struct fuse_session *se, unsigned max_threads, unsigned spin_usec
 	if (!l)
 		return -ENOMEM;
 	l->se = se;
-	l->max_threads = MIN(max_threads, (unsigned)LOOP_MAX_THREADS);
-	l->look_nsec = (uint64_t)spin_usec * 1000;
+	l->max_threads = MIN(how->max_threads, (unsigned)LOOP_MAX_THREADS);
+	l->look_nsec = (uint64_t)how->spin_usec * 1000;
+	l->ahead = how->ahead;
 	l->nr_cpus = (unsigned)MAX(sysconf(_SC_NPROCESSORS_ONLN), 1L);
 	os_mutex_init(&l->lock, RANK_DAEMON);
 	os_cond_init(&l->watchdog_wake);

@@ -28,11 +28,21 @@ struct fuse_in_header;
 
 enum { LOOP_NR_OPCODES = 64, LOOP_MAX_THREADS = 64 };
 
-/*
- * max_threads 1: no watchdog, one worker. spin_usec: how long the lead looks for a request before it
- * sleeps, 0 not at all. -ENOMEM, -EAGAIN after a message.
- */
-MUST_CHECK int loop_start(struct fuse_session *se, unsigned max_threads, unsigned spin_usec, struct loop **out);
+/* When work that loop_when_idle() was told of is done. */
+enum loop_ahead {
+	LOOP_AHEAD_AUTO,	/* when no request waits and requests of its kind are not known to block */
+	LOOP_AHEAD_ALWAYS,	/* whatever the machine does: for tests and measurements */
+	LOOP_AHEAD_NEVER,
+};
+
+struct loop_how {
+	unsigned max_threads;	/* 1: no watchdog, one worker */
+	unsigned spin_usec;	/* how long the lead looks for a request before it sleeps; 0: not at all */
+	enum loop_ahead ahead;
+};
+
+/* -ENOMEM, -EAGAIN after a message. */
+MUST_CHECK int loop_start(struct fuse_session *se, const struct loop_how *how, struct loop **out);
 /* Becomes readable when the connection has ended (unmounted, or an error after a message). */
 int loop_end_fd(const struct loop *l);
 /* Ends the workers, whatever the connection does; joins them; frees. NULL is fine. */
@@ -43,8 +53,7 @@ const struct fuse_in_header *loop_request(void);
 
 /*
  * While it serves a request, a worker is told to call fn(arg) once behind it: work done ahead, of the
- * kind of requests with that opcode. Not called when another request waits, or when requests of the
- * kind are known to block.
+ * kind of requests with that opcode. Whether it is called is enum loop_ahead's.
  */
 void loop_when_idle(unsigned opcode, void (*fn)(void *arg), void *arg);
 

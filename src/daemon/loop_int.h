@@ -39,6 +39,7 @@ struct loop {
 	struct fuse_session *se;	/* [const after start] */
 	unsigned max_threads;		/* [const after start] */
 	unsigned nr_cpus;		/* [const after start] */
+	enum loop_ahead ahead;		/* [const after start] */
 	uint64_t look_nsec;		/* [const after start] see loop_wait.c; 0: sleep at once */
 	int end_fd;			/* [const after start] eventfd */
 	os_mutex lock;			/* RANK_DAEMON */

@@ -16,6 +16,7 @@
 
 #include "base/types.h"
 #include "fs/fs.h"
+#include "loop.h"
 
 enum opts_verb {
 	OPTS_MOUNT,	/* the filesystem on the volume */
@@ -54,6 +55,7 @@ struct opts {
 	uint64_t cache_bytes;
 	uint32_t max_threads;
 	uint32_t spin_usec;	/* how long a worker looks for the next request before it sleeps; 0: not at all */
+	enum loop_ahead ahead;
 	uint32_t slow_msec;	/* a member that often takes longer is set faulty; 0: no limit */
 	uint32_t max_slow;	/* within an hour; 0: 10 */
 	uint32_t max_read_errors;	/* within an hour; 0: md's 20 */

@@ -76,6 +76,19 @@ static int parse_spin(struct opts *o, const char *value)
 	return parse_u32(value, 10, MAX_USEC, &o->spin_usec);
 }
 
+static int parse_ahead(struct opts *o, const char *value)
+{
+	if (!strcmp(value, "auto"))
+		o->ahead = LOOP_AHEAD_AUTO;
+	else if (!strcmp(value, "always"))
+		o->ahead = LOOP_AHEAD_ALWAYS;
+	else if (!strcmp(value, "never"))
+		o->ahead = LOOP_AHEAD_NEVER;
+	else
+		return -EINVAL;
+	return 0;
+}
+
 /* A path is made absolute, since the daemon leaves the current directory; a plain name is looked up in PATH. */
 static int parse_on_event(struct opts *o, const char *value)
 {
@@ -174,6 +187,7 @@ static const struct opt_row rows[] = {
 	VALUE("cache_size", parse_cache_size),
 	VALUE("max_threads", parse_threads),
 	VALUE("spin", parse_spin),
+	VALUE("ahead", parse_ahead),
 	VALUE("errors", parse_errors),
 	VALUE("on-event", parse_on_event),
 	VALUE("slow_msec", parse_slow_msec),
