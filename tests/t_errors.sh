@@ -143,4 +143,17 @@ mount_osfs -o degraded "${A[@]}" 2>"$T/out"
 [ "$(cat "$MNT/degraded")" = data ] || fail "a stale member was believed"
 umount_osfs
 fsck_volume "${A[@]}"
+
+# sectors that cannot be read: told, and what does not need them goes on
+"$MKFS" -q -F -b 1024 --size=24M "$T/sick"	# three groups
+unreadable() { printf 'fault:read,fail,sects=%d-%d:%s' $(($1 * 2)) $(($1 * 2 + 1)) "$T/sick"; }
+where() { dumpe2fs "$T/sick" 2>/dev/null | sed -n "s/.*$1 at \\([0-9]*\\).*/\\1/p" | head -1; }
+refused 32 'cannot be mounted: superblock' "$OSFS" "$(unreadable 1)" "$MNT"
+refused 32 'cannot be mounted: root directory' "$OSFS" "$(unreadable "$(where 'Inode table')")" "$MNT"
+for bitmap in 'Block bitmap' 'Inode bitmap'; do
+    mount_osfs "$(unreadable "$(where "$bitmap")")"
+    mkdir "$MNT/d" && head -c 3000000 /dev/urandom >"$MNT/d/f" && rm -r "$MNT/d" || fail "$bitmap unreadable: nothing can be written"
+    umount_osfs
+    e2fsck -fn "$T/sick" >"$T/fsck.out" 2>&1 || { cat "$T/fsck.out" >&2; fail "e2fsck, $bitmap unreadable"; }
+done
 note ok

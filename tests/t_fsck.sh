@@ -153,16 +153,18 @@ drive() {
         { tail -60 "$T/drive" >&2; fail "drive.py $*"; }
     note "$(tail -1 "$T/drive")"
 }
-seeds=0:60 noise=0:40
-[ "${OSFS_TEST_TIER:-}" != night ] || { seeds=0:2000 noise=0:4000; }
+seeds=0:60 noise=0:40 unreadable=0:60
+[ "${OSFS_TEST_TIER:-}" != night ] || { seeds=0:2000 noise=0:4000 unreadable=0:2000; }
 if [ -n "$small" ]; then
     drive sb-zero gd-zero map-noise dup-map dir-noise dir-loop htree-zero inode-root-zero journal-super extent-magic \
         xattr-value inline-noise
     drive --noise 0:12
+    drive --unreadable 0:12
 else
     drive
     drive --seeds "$seeds"
     drive --noise "$noise"
+    drive --unreadable "$unreadable"
 fi
 
 # the same on arrays, whole and short of members

@@ -5,7 +5,7 @@
  *        fs_group_store() writes all of it.
  *   GR2  The counts of a group equal its bitmaps once these have been seen; a difference found at
  *        first sight is told (unless a crash explains it) and the bitmap believed.
- *   GR3  A bitmap that does not fit its checksum, or calls fixed metadata free, is never used.
+ *   GR3  A bitmap that cannot be read, does not fit its checksum, or calls fixed metadata free, is never used.
  */
 #include <stdlib.h>
 
@@ -312,6 +312,19 @@ static int inode_bitmap_make(struct fs *fs, struct fs_group *g, struct cache_buf
 	return 0;
 }
 
+/* GR3: after -EUCLEAN, which was told, or -EIO the group is left alone; other errors are the request's own. */
+static int bitmap_failed(struct fs *fs, struct fs_group *g, pblk_t pblk, unsigned bad, const char *what, int err)
+{
+	if (err != -EUCLEAN && err != -EIO)
+		return err;
+	if (err == -EIO)
+		log_error("%s: %s bitmap of group %" PRIu32 " (block %" PRIu64 ") cannot be read: nothing is taken from "
+			  "the group", blk_name(fs->dev), what, g->nr, pblk);
+	g->checked |= bad;
+	fs_damaged(fs, 0, pblk, err);
+	return -EUCLEAN;
+}
+
 int fs_group_block_bitmap(struct fs *fs, struct fs_group *g, struct cache_buf **out)
 {
 	int err;
@@ -324,16 +337,14 @@ int fs_group_block_bitmap(struct fs *fs, struct fs_group *g, struct cache_buf **
 		err = block_bitmap_make(fs, g, out);
 	else
 		err = cache_get(fs->cache, g->block_bitmap, &kind_block_bitmap, g, out);
-	if (err == -EUCLEAN) {
-		g->checked |= FS_GROUP_BLOCKS_BAD;
-		return fs_damaged(fs, 0, g->block_bitmap, err);
-	}
-	if (!err && !(g->checked & FS_GROUP_BLOCKS_SEEN)) {
+	if (err)
+		return bitmap_failed(fs, g, g->block_bitmap, FS_GROUP_BLOCKS_BAD, "block", err);
+	if (!(g->checked & FS_GROUP_BLOCKS_SEEN)) {
 		g->checked |= FS_GROUP_BLOCKS_SEEN;
 		believe_bitmap(fs, g, g->block_bitmap, &g->free_blocks,
 			       fs_bits_count_zero((*out)->data, 0, g->nr_blocks), &fs->free_blocks, "blocks");
 	}
-	return err;
+	return 0;
 }
 
 int fs_group_inode_bitmap(struct fs *fs, struct fs_group *g, struct cache_buf **out)
@@ -348,17 +359,15 @@ int fs_group_inode_bitmap(struct fs *fs, struct fs_group *g, struct cache_buf **
 		err = inode_bitmap_make(fs, g, out);
 	else
 		err = cache_get(fs->cache, g->inode_bitmap, &kind_inode_bitmap, g, out);
-	if (err == -EUCLEAN) {
-		g->checked |= FS_GROUP_INODES_BAD;
-		return fs_damaged(fs, 0, g->inode_bitmap, err);
-	}
-	if (!err && !(g->checked & FS_GROUP_INODES_SEEN)) {
+	if (err)
+		return bitmap_failed(fs, g, g->inode_bitmap, FS_GROUP_INODES_BAD, "inode", err);
+	if (!(g->checked & FS_GROUP_INODES_SEEN)) {
 		g->checked |= FS_GROUP_INODES_SEEN;
 		believe_bitmap(fs, g, g->inode_bitmap, &g->free_inodes,
 			       fs_bits_count_zero((*out)->data, 0, fs->inodes_per_group), &fs->free_inodes,
 			       "inodes");
 	}
-	return err;
+	return 0;
 }
 
 int fs_group_block_bitmap_dirty(struct jnl_handle *h, struct fs *fs, struct fs_group *g, struct cache_buf *b)

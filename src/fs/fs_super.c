@@ -342,13 +342,37 @@ static struct fs *fs_new(struct blk_dev *dev, const struct fs_opts *o)
 	return fs;
 }
 
+static int super_check_first(struct fs *fs)
+{
+	return fs_super_check(fs, true);
+}
+
+/* What is damaged is told by who finds it; what cannot be read is told here. */
+static int open_parts(struct fs *fs)
+{
+	static const struct {
+		int (*open)(struct fs *fs);
+		const char *what;
+	} parts[] = {
+		{ super_read, "superblock" }, { super_check_first, "superblock" }, { open_cache, "superblock" },
+		{ fs_journal_recover, "journal" }, { fs_groups_load, "group descriptors" }, { fs_journal_start, "journal" },
+		{ fs_icache_init, "inodes" }, { open_root, "root directory" },
+	};
+	int err = 0;
+
+	for (unsigned i = 0; !err && i < ARRAY_LEN(parts); i++) {
+		err = parts[i].open(fs);
+		if (err == -EIO)
+			log_error("%s: cannot be mounted: %s: %s", blk_name(fs->dev), parts[i].what, strerror(-err));
+	}
+	return err;
+}
+
 static int open_steps(struct fs *fs)
 {
-	int err;
+	int err = open_parts(fs);
 
-	if ((err = super_read(fs)) || (err = fs_super_check(fs, true)) || (err = open_cache(fs)) ||
-	    (err = fs_journal_recover(fs)) || (err = fs_groups_load(fs)) || (err = fs_journal_start(fs)) ||
-	    (err = fs_icache_init(fs)) || (err = open_root(fs)))
+	if (err)
 		return err;
 	open_tell_state(fs);
 	if (fs->read_only)

@@ -106,8 +106,9 @@ struct raid_info {
 enum { RAID_ROLE_SPARE = -1, RAID_ROLE_FAULTY = -2, RAID_ROLE_JOURNAL = -3 };
 
 /*
- * 0 and *out filled; -ENOENT: no md superblock here; -EUCLEAN: one that is damaged
- * (checksum, impossible values), logged with the field; I/O errors.
+ * 0 and *out filled; -ENOENT: no md superblock here (places that cannot be read are told
+ * and passed by); -EUCLEAN: one that is damaged (checksum, impossible values), logged with
+ * the field; other errors of the device.
  */
 MUST_CHECK int raid_examine(struct blk_dev *d, struct raid_info *out);
 

@@ -41,8 +41,6 @@ static int load_members(struct assembly *a, struct blk_dev **devs, unsigned nr)
 			log_error("%s: no RAID superblock found", name_of(m));
 			return -EINVAL;
 		}
-		if (err == -EIO)
-			log_error("%s: RAID superblock cannot be read: %s", name_of(m), strerror(-err));
 		if (err)
 			return err;
 		if (!a->opts->read_only && blk_is_read_only(devs[i])) {

@@ -37,6 +37,11 @@ int raid_sb_load(struct blk_dev *d, struct raid_sb *out)
 			continue;
 		memset(&out->info, 0, sizeof(out->info));
 		err = blk_read(d, at, out->raw, MD_SB_BYTES);
+		if (err == -EIO) {
+			log_warn("%s: sectors %" PRIu64 " to %" PRIu64 " cannot be read: a RAID superblock there is not seen",
+				 blk_name(d), at, at + MD_SB_BYTES / SECT_BYTES - 1);
+			continue;
+		}
 		if (err)
 			return err;
 		err = order[i] == RAID_META_090 ? raid_sb090_load(blk_name(d), dev_sects, at, out)

@@ -1,7 +1,7 @@
 """drive.py: each damage of tests/fsck, or seeded combinations, against fsck.osfs and e2fsck.
 
     drive.py --fsck PROGRAM --mkfs PROGRAM --work DIR --tree DIR [--seeds FROM:TO] [--noise FROM:TO]
-             [--osfs PROGRAM --array LEVEL:N[:MISSING]] [NAME...]
+             [--unreadable FROM:TO] [--osfs PROGRAM --array LEVEL:N[:MISSING]] [NAME...]
 
 For each: fsck.osfs -fn names the expected problems and agrees with e2fsck -fn on clean or not;
 after fsck.osfs -fy a second run and e2fsck -fn are clean, and files that the recipe does not
@@ -102,7 +102,7 @@ class Recipe:
 class Driver:
     def __init__(self, a):
         self.a = a
-        self.bases = {}
+        self.bases, self.used = {}, {}
         self.array = Array(a) if a.array else None
 
     def base(self, name):
@@ -269,6 +269,40 @@ class Driver:
         self.fsck("n", img)
         self.repair(img)
 
+    def used_blocks(self, image):
+        if image not in self.used:
+            rc, out = run("dumpe2fs", self.base(image)[0])
+            if rc:
+                raise Failed("dumpe2fs: " + out)
+            ranges = [r for line in re.findall(r"^ +Free blocks: (.+)$", out, re.M) for r in line.split(", ") if r]
+            free = {b for r in ranges for b in range(int(r.split("-")[0]), int(r.split("-")[-1]) + 1)}
+            nr, first = (int(re.search(r"^%s: +(\d+)" % w, out, re.M)[1]) for w in ("Block count", "First block"))
+            self.used[image] = sorted(set(range(first, nr)) - free)
+        return self.used[image]
+
+    def unreadable(self, seed):
+        """A block in use that cannot be read, but written: what hangs on it is lost, and no more."""
+        rng = random.Random(seed)
+        image = rng.choice([i for i in IMAGES if i != "single"] * 4 + ["single"])
+        size = 4096 if image == "single" else 1024
+        block = rng.choice([b for b in self.used_blocks(image) if b or image != "single"])   # it has one superblock
+        self.what = "unreadable %d: %s, block %d" % (seed, image, block)
+        img = os.path.join(self.a.work, "img")
+        base, before, _ = self.base(image)
+        shutil.copyfile(base, img)
+        first = block * size // 512
+        dev = "fault:read,fail,sects=%d-%d:%s" % (first, first + size // 512 - 1, img)
+        self.fsck("n", dev)
+        if open(img, "rb").read() != open(base, "rb").read():
+            raise Failed("-n has changed the image")
+        rc, out = self.fsck("y", dev)
+        if rc & 4:
+            raise Failed("-fy left errors:\n" + out[-3000:])
+        self.repair(img)
+        gone = set(before.values()) - set(self.manifest(img).values())
+        if len(gone) > size // 256:
+            raise Failed("%d files are lost\n%s" % (len(gone), out[-3000:]))
+
 
 def span(text):
     a, _, b = text.partition(":")
@@ -281,6 +315,7 @@ def main():
         p.add_argument("--" + name, required=True)
     p.add_argument("--seeds", type=span)
     p.add_argument("--noise", type=span)
+    p.add_argument("--unreadable", type=span)
     p.add_argument("--osfs")
     p.add_argument("--array")
     p.add_argument("--keep-going", action="store_true")
@@ -303,7 +338,7 @@ def main():
             if not a.keep_going:
                 sys.exit(1)
 
-    if a.seeds is None and a.noise is None:
+    if a.seeds is None and a.noise is None and a.unreadable is None:
         for r in recipes:
             if not a.names or r.name in a.names:
                 attempt(r.name, d.recipe, r)
@@ -311,6 +346,8 @@ def main():
         attempt("seed %d" % s, d.combination, recipes, s)
     for s in a.noise or []:
         attempt("noise %d" % s, d.noise, s)
+    for s in a.unreadable or []:
+        attempt("unreadable %d" % s, d.unreadable, s)
     print("%d damages, %d failed" % (nr, bad))
     sys.exit(bad != 0)
 

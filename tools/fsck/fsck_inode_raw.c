@@ -91,7 +91,7 @@ bool fsck_is_system_ino(const struct fsck *f, ino_nr_t ino)
 
 /* Reading and writing -------------------------------------------------------------------------- */
 
-static pblk_t inode_place(const struct fsck *f, ino_nr_t ino, uint32_t *off)
+pblk_t fsck_inode_place(const struct fsck *f, ino_nr_t ino, uint32_t *off)
 {
 	const uint32_t g = (ino - 1) / f->inodes_per_group;
 	const uint64_t at = (uint64_t)((ino - 1) % f->inodes_per_group) * f->inode_bytes;
@@ -104,13 +104,24 @@ int fsck_inode_read(struct fsck *f, ino_nr_t ino, struct ext_disk_inode *raw)
 {
 	uint8_t *block = malloc(f->block_bytes);
 	uint32_t off;
-	const pblk_t at = inode_place(f, ino, &off);
+	const pblk_t at = fsck_inode_place(f, ino, &off);
 	int err = block ? fsck_block_read(f, at, block) : -ENOMEM;
 
 	if (!err)
 		memcpy(raw, block + off, f->inode_bytes);
 	free(block);
 	return err;
+}
+
+void fsck_inode_block_lost(struct fsck *f, uint32_t group, pblk_t pblk)
+{
+	uint8_t *block = calloc(1, f->block_bytes);
+
+	if (!block)
+		fsck_failed(f, -ENOMEM);
+	else if (fsck_fix(&f->main, P1_READ, .group = group, .pblk = pblk))
+		fsck_block_write(f, pblk, block);
+	free(block);
 }
 
 void fsck_inode_seal(const struct fsck *f, ino_nr_t ino, struct ext_disk_inode *raw)
@@ -148,7 +159,7 @@ void fsck_inode_write(struct fsck *f, ino_nr_t ino, struct ext_disk_inode *raw)
 {
 	uint8_t *block = malloc(f->block_bytes);
 	uint32_t off;
-	const pblk_t at = inode_place(f, ino, &off);
+	const pblk_t at = fsck_inode_place(f, ino, &off);
 	int err;
 
 	fsck_inode_seal(f, ino, raw);

@@ -326,6 +326,10 @@ bool fsck_is_dup(const struct fsck *f, pblk_t pblk);
 pblk_t inode_first_block(const struct ext_disk_inode *raw);
 /* Does the block begin with "." of this inode, and ".."? *dotdot: where to. */
 bool fsck_has_dots(const uint8_t *block, ino_nr_t ino, ino_nr_t *dotdot);
+/* The block of the inode table that it is in, and the byte there. */
+pblk_t fsck_inode_place(const struct fsck *f, ino_nr_t ino, uint32_t *off);
+/* A block of a group's inode table cannot be read: said, and when that is agreed to, its inodes are free from now on. */
+void fsck_inode_block_lost(struct fsck *f, uint32_t group, pblk_t pblk);
 /* The raw inode: inode_bytes of buf. */
 MUST_CHECK int fsck_inode_read(struct fsck *f, ino_nr_t ino, struct ext_disk_inode *raw);
 /* Seals and writes it. */

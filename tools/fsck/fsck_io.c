@@ -184,6 +184,30 @@ static int slot_compare(const void *a, const void *b)
 	return x->key < y->key ? -1 : x->key > y->key;
 }
 
+/* A batch that failed: block by block, so that only those are left out that the device does not take. */
+static int write_again(struct fsck *f, const struct batch *b)
+{
+	enum { MAX_TOLD = 8 };
+	unsigned nr_failed = 0;
+	int first_err = 0;
+
+	for (unsigned i = 0; i < b->nr_ios; i++)
+		for (unsigned k = 0; k < b->ios[i].nr_iov; k++) {
+			const sect_t sect = b->ios[i].sect + ((sect_t)k << (f->block_shift - SECT_SHIFT));
+			const int err = blk_write(f->dev, sect, b->ios[i].iov[k].iov_base, f->block_bytes);
+
+			if (!err)
+				continue;
+			if (nr_failed++ < MAX_TOLD)
+				log_error("%s: block %" PRIu64 " cannot be written: %s", blk_name(f->dev),
+					  sect >> (f->block_shift - SECT_SHIFT), strerror(-err));
+			first_err = first_err ? first_err : err;
+		}
+	if (nr_failed > MAX_TOLD)
+		log_error("%s: and %u blocks more", blk_name(f->dev), nr_failed - MAX_TOLD);
+	return first_err;
+}
+
 static int write_sorted(struct fsck *f, const struct jbd2_slot *slots, size_t nr)
 {
 	struct batch *b = calloc(1, sizeof(*b));
@@ -193,10 +217,17 @@ static int write_sorted(struct fsck *f, const struct jbd2_slot *slots, size_t nr
 		err = fsck_undo_save(f, slots[i].key << f->block_shift, f->block_bytes);	/* K2 */
 	if (!err)
 		err = fsck_undo_sync(f);
-	for (size_t i = 0; !err && i < nr;) {
+	if (err) {
+		free(b);
+		return err;
+	}
+	for (size_t i = 0; i < nr;) {
+		int batch_err;
+
 		if (batch_add(f, b, BLK_WRITE, slots[i].key, (void *)(uintptr_t)slots[i].value) && ++i < nr)
 			continue;
-		err = blk_run(b->ios, b->nr_ios);
+		batch_err = blk_run(b->ios, b->nr_ios) ? write_again(f, b) : 0;
+		err = err ? err : batch_err;
 		b->nr_ios = b->nr_iov = 0;
 	}
 	free(b);

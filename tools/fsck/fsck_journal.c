@@ -292,6 +292,13 @@ void fsck_journal_check(struct fsck *f)
 		j.ino = EXT_JOURNAL_INO;
 	j.raw = calloc(1, f->inode_bytes + sizeof(*j.raw));
 	err = j.raw ? fsck_inode_read(f, j.ino, j.raw) : -ENOMEM;
+	if (err == -EIO) {
+		uint32_t off;
+
+		fsck_inode_block_lost(f, (j.ino - 1) / f->inodes_per_group, fsck_inode_place(f, j.ino, &off));
+		memset(j.raw, 0, f->inode_bytes);
+		err = 0;
+	}
 	if (err) {
 		fsck_failed(f, err);
 	} else if (!inode_ok(&j) && !inode_rescue(&j)) {

@@ -151,7 +151,7 @@ static void collect(struct pass1 *p)
 		for (size_t k = 0; k < s->hidden.nr; k++)
 			array_push(f, &hidden, s->hidden.v[k]);
 		for (size_t k = 0; k < s->unreadable.nr; k++)
-			fsck_fix(&f->main, P1_READ, .group = s->unreadable.v[k].group, .pblk = s->unreadable.v[k].pblk);
+			fsck_inode_block_lost(f, s->unreadable.v[k].group, s->unreadable.v[k].pblk);
 	}
 	fsck_numbers_sort(hidden.v, hidden.nr);
 	for (size_t i = 0; i < hidden.nr; i++)
