@@ -130,8 +130,10 @@ int look_open(struct look *l, struct look_source src, void (*fault)(void *arg, c
 		return 0;
 	}
 	err = src.read(src.arg, EXT_SUPER_OFF_BYTES, &l->super, sizeof(l->super));
-	if (err)
+	if (err) {
+		look_fault(l, "superblock cannot be read: %s", strerror(-err));
 		return err;
+	}
 	if (le16_get(l->super.s_magic) != EXT_MAGIC) {
 		look_fault(l, "no ext2, ext3 or ext4 superblock is there: s_magic is %#x", le16_get(l->super.s_magic));
 		return 0;
