@@ -116,7 +116,8 @@ fsck_rc 0 -pf "$W/img"
 # exit status, letters, questions
 fsck_rc 16 -p -y "$W/img"
 fsck_rc 16
-fsck_rc 16 -c "$W/img"
+fsck_rc 16 -c -n "$W/img"
+fsck_rc 16 -D -y "$W/img"
 fsck_rc 8 -f "$W/img"			# no terminal to ask on
 fsck_rc 8 -n "$T/nothing"
 damage "$W/img" 'entry /d1 hard inode 2'
@@ -146,6 +147,51 @@ grep -q "block $bad cannot be read" "$T/out" || fail "an unreadable block is not
 fsck_rc 1 -fy "fault:read,fail,sects=$((bad * 2))-$((bad * 2 + 1)):$W/img"
 fsck_rc 0 -fn "$W/img"
 fsck_rc 8 -fy "fault:write,fail:$W/img"
+
+# a sector of an inode table that can be neither read nor written: told, and all other repairs are on the disk
+cp "$W/clean" "$W/img"
+damage "$W/img" 'inode /f0 links 7'
+bad=$(($(dumpe2fs "$W/img" 2>/dev/null | sed -n 's/.*Inode table at \([0-9]*\)-.*/\1/p' | head -1) + 10))
+dev="fault:read,fail,sects=$((bad * 2))-$((bad * 2 + 1))+write,fail,sects=$((bad * 2))-$((bad * 2 + 1)):$W/img"
+fsck_rc 9 -fy "$dev"
+grep -q "block $bad cannot be written" "$T/out" || fail "a block that cannot be written is not named"
+debugfs -R 'stat /f0' "$W/img" 2>/dev/null | grep -q 'Links: 1' || fail "one bad sector keeps other repairs from the disk"
+
+# -c: the list is kept with -k, and made anew without it
+cp "$W/clean" "$W/img"
+bad=$(debugfs -R 'bmap /d1/big 20' "$W/img" 2>/dev/null)
+fsck_rc 1 -cy "fault:read,fail,sects=$((bad * 2))-$((bad * 2)):$W/img"
+[ "$(dumpe2fs -b "$W/img" 2>/dev/null)" = "$bad" ] || fail "-c: block $bad is not in the list"
+debugfs -R "dump /d1/big $T/big" "$W/img" 2>/dev/null
+cmp -l "$T/big" "$t/d1/big" | awk '$1 <= 20480 || $1 > 20992 { bad = 1 } END { exit bad || NR == 0 }' ||
+    fail "-c: more is lost than the sector that cannot be read"
+fsck_rc 0 -cky "$W/img"
+[ "$(dumpe2fs -b "$W/img" 2>/dev/null)" = "$bad" ] || fail "-k does not keep the list"
+fsck_rc 1 -cy "$W/img"
+[ -z "$(dumpe2fs -b "$W/img" 2>/dev/null)" ] || fail "-c does not make the list anew"
+
+# a truncation to be finished, of a file whose map has no room for one more extent
+for i in 0 1 2 3; do head -c 8192 /dev/urandom | dd of="$W/four" bs=32768 seek=$i conv=notrunc status=none; done
+mkdir "$W/fourtree" && cp --sparse=always "$W/four" "$W/fourtree/four"
+rm -f "$W/img"
+mke2fs -q -F -t ext4 -b 1024 -N 64 -d "$W/fourtree" "$W/img" 4M >/dev/null 2>&1 || fail "mke2fs"
+damage "$W/img" 'inode /four size 101376' 'super last_orphan ino:/four'
+fsck_rc 1 -fy "$W/img"
+debugfs -R "dump /four $T/four" "$W/img" 2>/dev/null
+head -c 101376 "$W/four" | cmp - "$T/four" || fail "a truncation has taken more than what lay behind the end"
+e2fsck -fn "$W/img" >"$T/out" 2>&1 || { cat "$T/out" >&2; fail "e2fsck after a truncation"; }
+
+# lost+found grows block by block where only single blocks are free, so that its map has to grow, too
+mkdir -p "$W/many/d"
+python3 -c 'import sys; [open("%s/%d" % (sys.argv[1], i), "w").write("x" * 1000) for i in range(3000)]' "$W/many/d"
+rm -f "$W/img"
+mke2fs -q -F -t ext4 -O ^has_journal -b 1024 -N 4000 -d "$W/many" "$W/img" 6M >/dev/null 2>&1 || fail "mke2fs"
+seq -f 'rm /d/%g' 0 2 2999 | debugfs -w "$W/img" >/dev/null 2>&1
+damage "$W/img" 'inode /d mode 0' 'inode /d links 0'
+fsck_rc 1 -fy "$W/img"
+[ "$(debugfs -R 'ls -l /lost+found' "$W/img" 2>/dev/null | grep -c '100644')" = 1500 ] || fail "not all files are in lost+found"
+debugfs -R 'stat /lost+found' "$W/img" 2>/dev/null | grep -q ETB0 || fail "the map of lost+found did not have to grow"
+e2fsck -fn "$W/img" >"$T/out" 2>&1 || { cat "$T/out" >&2; fail "e2fsck after lost+found has grown"; }
 set -e
 
 drive() {
@@ -159,12 +205,12 @@ if [ -n "$small" ]; then
     drive sb-zero gd-zero map-noise dup-map dir-noise dir-loop htree-zero inode-root-zero journal-super extent-magic \
         xattr-value inline-noise
     drive --noise 0:12
-    drive --unreadable 0:12
+    drive --unreadable 0:12 --bad-sectors 0:12
 else
     drive
     drive --seeds "$seeds"
     drive --noise "$noise"
-    drive --unreadable "$unreadable"
+    drive --unreadable "$unreadable" --bad-sectors "$unreadable"
 fi
 
 # the same on arrays, whole and short of members

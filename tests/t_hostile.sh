@@ -10,7 +10,7 @@ case ${OSFS_TEST_TIER:-all} in night) last=20000 ;; *) last=250 ;; esac
 OSFS_BUILD=$build bash "$here/fuzz/images" "$T/images"
 export OSFS_FUZZ_IMAGES=$T/images
 failed=0
-for h in assemble mount journal dir extent look fsck; do
+for h in assemble mount journal dir extent look fsck sick; do
     "$REPLAY" "$h" --seeds=0-$last 2>"$T/$h.err" | tee "$T/$h.out" | tail -1
     grep -q ' 0 failures,' "$T/$h.out" || { cat "$T/$h.out"; grep -hE 'SUMMARY|Assertion|runtime error|^fuzz:' "$T/$h.err" | head; failed=1; }
     old=("$here"/fuzz/regress/"$h"-*)

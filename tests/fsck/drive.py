@@ -1,7 +1,7 @@
 """drive.py: each damage of tests/fsck, or seeded combinations, against fsck.osfs and e2fsck.
 
     drive.py --fsck PROGRAM --mkfs PROGRAM --work DIR --tree DIR [--seeds FROM:TO] [--noise FROM:TO]
-             [--unreadable FROM:TO] [--osfs PROGRAM --array LEVEL:N[:MISSING]] [NAME...]
+             [--unreadable FROM:TO] [--bad-sectors FROM:TO] [--osfs PROGRAM --array LEVEL:N[:MISSING]] [NAME...]
 
 For each: fsck.osfs -fn names the expected problems and agrees with e2fsck -fn on clean or not;
 after fsck.osfs -fy a second run and e2fsck -fn are clean, and files that the recipe does not
@@ -134,6 +134,17 @@ class Driver:
 
     def manifest(self, img):
         """{path: hash} of files and links: size and contents, where they are not zero."""
+        found = {}
+        for path, (head, blocks) in self.contents(img).items():
+            h = hashlib.sha1(head)
+            for lblk, data in sorted(blocks.items()):
+                h.update(b"%d:" % lblk + data)
+            found[path] = h.hexdigest()
+        return found
+
+    @staticmethod
+    def contents(img):
+        """{path: (size and what is in the inode, {file block: what is not zero})} of files and links."""
         d, found = damage.Image(img), {}
 
         def walk(ino, path, depth):
@@ -145,14 +156,12 @@ class Driver:
                 if kind == 0x40 and depth < 8:
                     walk(i, path + "/" + name, depth + 1)
                 elif kind in (0x80, 0xA0):
-                    h = hashlib.sha1(raw[4:8] + raw[108:112])
+                    head, blocks = raw[4:8] + raw[108:112], {}
                     if inline or (kind == 0xA0 and raw[4] < 60 and not raw[5]):
-                        h.update(raw[40:100] + raw[160:])
+                        head += raw[40:100] + raw[160:]
                     else:
-                        for lblk, b in sorted(d.pointers(i)[0].items()):
-                            data = d.block(b).rstrip(b"\0")
-                            h.update(b"%d:" % lblk + data if data else b"")
-                    found[path + "/" + name] = h.hexdigest()
+                        blocks = {lblk: d.block(b).rstrip(b"\0") for lblk, b in d.pointers(i)[0].items()}
+                    found[path + "/" + name] = head, {lblk: data for lblk, data in blocks.items() if data}
         walk(2, "", 0)
         d.f.close()
         return found
@@ -285,7 +294,7 @@ class Driver:
         rng = random.Random(seed)
         image = rng.choice([i for i in IMAGES if i != "single"] * 4 + ["single"])
         size = 4096 if image == "single" else 1024
-        block = rng.choice([b for b in self.used_blocks(image) if b or image != "single"])   # it has one superblock
+        block = rng.choice([b for b in self.used_blocks(image) if b > 1 or image != "single"])  # it has no copies
         self.what = "unreadable %d: %s, block %d" % (seed, image, block)
         img = os.path.join(self.a.work, "img")
         base, before, _ = self.base(image)
@@ -303,6 +312,41 @@ class Driver:
         if len(gone) > size // 256:
             raise Failed("%d files are lost\n%s" % (len(gone), out[-3000:]))
 
+    def bad_sectors(self, seed):
+        """-c: sectors that cannot be read, anywhere: their blocks are the list, and nothing else needs them."""
+        rng = random.Random(seed)
+        image = rng.choice([i for i in IMAGES if i != "single"] * 4 + ["single"])
+        size = 4096 if image == "single" else 1024
+        img = os.path.join(self.a.work, "img")
+        base, _, _ = self.base(image)
+        shutil.copyfile(base, img)
+        blocks = rng.choices(self.used_blocks(image), k=rng.choice([1, 3, 30])) + rng.choices(range(2, (16 << 20) // size), k=5)
+        sects = sorted({b * size // 512 + rng.randrange(size // 512) for b in blocks if b > 1 or image != "single"})
+        self.what = "bad sectors %d: %s, sectors %s" % (seed, image, sects)
+        dev = "fault:%s:%s" % ("+".join("read,fail,sects=%d-%d" % (s, s) for s in sects), img)
+        rc, out = self.fsck("cy", dev)
+        if rc & 4:
+            raise Failed("-fcy left errors:\n" + out[-3000:])
+        fixed = {int(b) for b in re.findall(r"block (\d+) cannot be read, and holds metadata", out)}
+        for mode, what in (("n", img), ("cy", dev)):
+            rc2, out2 = self.fsck(mode, what)
+            if rc2 and not (mode == "cy" and fixed and rc2 == 1):
+                raise Failed("after -fcy, -f%s finds:\n%s\n--- the first said:\n%s" % (mode, out2[-2500:], out[-2500:]))
+        erc, eout = run("e2fsck", "-fn", img)
+        if erc:
+            raise Failed("after -fcy e2fsck finds:\n%s\n--- fsck.osfs said:\n%s" % (eout[-2500:], out[-2500:]))
+        listed = {int(w) for w in re.findall(r"^(\d+)$", run("dumpe2fs", "-b", img)[1], re.M)}
+        if listed != {s * 512 // size for s in sects} - fixed:
+            raise Failed("the list is %s, without place %s" % (sorted(listed), sorted(fixed)))
+        before, after = self.contents(base), self.contents(img)
+        gone = len(before) - len(after)
+        if gone > len(sects) * (size // 256):
+            raise Failed("%d files are lost\n%s" % (gone, out[-3000:]))
+        changed = ["%s block %d" % (path, b) for path, (_, blocks) in before.items() if path in after
+                   for b, data in blocks.items() if after[path][1].get(b) != data]
+        if len(changed) > len(sects) and "P1_MAP_READ" not in out:
+            raise Failed("%d blocks are lost: %s\n%s" % (len(changed), " ".join(changed[:20]), out[-3000:]))
+
 
 def span(text):
     a, _, b = text.partition(":")
@@ -316,6 +360,7 @@ def main():
     p.add_argument("--seeds", type=span)
     p.add_argument("--noise", type=span)
     p.add_argument("--unreadable", type=span)
+    p.add_argument("--bad-sectors", type=span)
     p.add_argument("--osfs")
     p.add_argument("--array")
     p.add_argument("--keep-going", action="store_true")
@@ -338,7 +383,7 @@ def main():
             if not a.keep_going:
                 sys.exit(1)
 
-    if a.seeds is None and a.noise is None and a.unreadable is None:
+    if a.seeds is None and a.noise is None and a.unreadable is None and a.bad_sectors is None:
         for r in recipes:
             if not a.names or r.name in a.names:
                 attempt(r.name, d.recipe, r)
@@ -348,6 +393,8 @@ def main():
         attempt("noise %d" % s, d.noise, s)
     for s in a.unreadable or []:
         attempt("unreadable %d" % s, d.unreadable, s)
+    for s in a.bad_sectors or []:
+        attempt("bad sectors %d" % s, d.bad_sectors, s)
     print("%d damages, %d failed" % (nr, bad))
     sys.exit(bad != 0)
 

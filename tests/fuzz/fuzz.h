@@ -73,5 +73,6 @@ void fuzz_dir(const uint8_t *data, size_t size);
 void fuzz_extent(const uint8_t *data, size_t size);
 void fuzz_look(const uint8_t *data, size_t size);	/* fuzz_look.c */
 void fuzz_fsck(const uint8_t *data, size_t size);	/* fuzz_fsck.c */
+void fuzz_sick(const uint8_t *data, size_t size);
 
 #endif

@@ -9,7 +9,7 @@
 
 const struct fuzz_harness fuzz_harnesses[] = {
 	{ "assemble", fuzz_assemble }, { "mount", fuzz_mount }, { "journal", fuzz_journal }, { "dir", fuzz_dir },
-	{ "extent", fuzz_extent }, { "look", fuzz_look }, { "fsck", fuzz_fsck }, { NULL, NULL },
+	{ "extent", fuzz_extent }, { "look", fuzz_look }, { "fsck", fuzz_fsck }, { "sick", fuzz_sick }, { NULL, NULL },
 };
 
 static atomic_uint nr_lines;

@@ -54,6 +54,8 @@ static void passes(struct fsck *f)
 		}
 		if (!is_stopped(f))
 			fsck_pass1(f);
+		if (!is_stopped(f) && !f->restart && f->bad_pending)
+			fsck_bad_store(f);
 		if (!is_stopped(f) && !f->restart && atomic_load(&f->has_dup))
 			fsck_pass1b(f);
 		if (is_stopped(f) || (f->restart && f->round < FSCK_MAX_ROUNDS))
@@ -118,7 +120,7 @@ static void run(struct fsck *f)
 	fsck_journal_check(f);
 	if (is_stopped(f))
 		return;
-	if (fsck_super_is_clean(f, &why) && !f->opts.force && !fsck_problems_status(f) && !f->gd_dirty) {
+	if (fsck_super_is_clean(f, &why) && !f->opts.force && !f->opts.find_bad && !fsck_problems_status(f) && !f->gd_dirty) {
 		const struct ext_disk_super *sb = &f->sb;
 
 		f->is_clean = true;
@@ -132,6 +134,8 @@ static void run(struct fsck *f)
 		fsck_say(f, "%s %s, check forced.\n", blk_name(f->dev), why);
 	fsck_super_checks(f);
 	fsck_orphans(f);
+	if (f->opts.find_bad && !is_stopped(f))
+		fsck_bad_scan(f);
 	if (!is_stopped(f))
 		passes(f);
 }
@@ -191,6 +195,7 @@ static void release(struct fsck *f)
 	array_free(&f->dblks);
 	array_free(&f->conflicts);
 	array_free(&f->xrefs);
+	array_free(&f->bad);
 	inode_scratch_free(f->main.inode);
 	dir_scratch_free(f->main.dir);
 	for (unsigned i = 0; i < ARRAY_LEN(f->main.map_buf); i++)

@@ -34,6 +34,8 @@ enum { FSCK_PROGRESS_OFF = -1, FSCK_PROGRESS_BAR = 0 };
 struct fsck_opts {
 	enum fsck_mode mode;
 	bool force;		/* -f: also when it is marked clean */
+	bool find_bad;		/* -c: blocks that cannot be read go into the list of bad blocks; not with FSCK_NO */
+	bool keep_bad;		/* -k: beside those that are in it */
 	bool verbose;		/* -v: statistics at the end */
 	bool json;		/* one JSON object on out instead of text */
 	int progress_fd;	/* FSCK_PROGRESS_OFF, FSCK_PROGRESS_BAR, or a descriptor that gets "pass now max" lines */

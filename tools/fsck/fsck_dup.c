@@ -17,7 +17,7 @@
 enum {
 	NEAR_BLOCKS = 4,	/* map blocks may lie between neighbours */
 	ROW_REACH = 4,		/* inodes on each side that are asked where they begin */
-	SCORE_NEIGHBOUR = 4, SCORE_STRANGER = -2, SCORE_GROUP = 1, SCORE_CONTENTS = 100, SCORE_SYSTEM = 1000,
+	SCORE_NEIGHBOUR = 4, SCORE_STRANGER = -2, SCORE_GROUP = 1, SCORE_CONTENTS = 100, SCORE_SYSTEM = 1000, SCORE_BAD = 10000,
 	LEVEL_XATTR = 9, LEVEL_SYSTEM = 10,
 };
 
@@ -27,7 +27,7 @@ struct claim {
 	uint32_t lblk;
 	unsigned level;
 	int score;
-	bool loses, copy;
+	bool loses, copy, bad;	/* bad: the keeper is the list of bad blocks */
 	uint32_t uid, gid;
 	uint16_t mode;
 };
@@ -81,7 +81,9 @@ static int score_of(struct dups *d, const struct visit *v, pblk_t pblk, lblk_t l
 	const uint32_t seed = inode_seed(f, d->ino, d->raw);
 	int score = (pblk - f->first_data_block) / f->blocks_per_group == (d->ino - 1) / f->inodes_per_group ? SCORE_GROUP : 0;
 
-	if (fsck_is_system_ino(f, d->ino))
+	if (d->ino == EXT_BAD_INO)
+		score += SCORE_BAD;
+	else if (fsck_is_system_ino(f, d->ino))
 		score += SCORE_SYSTEM;
 	if (v->level == 0 && lblk == 0)
 		score += score_of_row(d, pblk);
@@ -201,6 +203,7 @@ static void judge(struct dups *d)
 			struct claim *c = &d->claims.v[k];
 
 			c->loses = !(c->level == LEVEL_XATTR && keeper->level == LEVEL_XATTR);
+			c->bad = c->loses && c->level == 0 && keeper->ino == EXT_BAD_INO && keeper->level == 0;
 			c->copy = c->loses && c->level == 0 && c->score == keeper->score && may_copy(keeper, c);
 		}
 		i = k;
@@ -225,8 +228,8 @@ struct losses {
 	struct dups *d;
 	const struct claim *v;
 	size_t nr;
-	bool cut, copy;		/* what was agreed to */
-	uint64_t nr_blocks;	/* that the inode has afterwards */
+	bool cut, copy, salvage;	/* what was agreed to */
+	struct fsck_runs runs;	/* of extents: what the inode has afterwards */
 };
 
 static const struct claim *loss_find(const struct losses *l, lblk_t lblk, unsigned level, pblk_t pblk)
@@ -234,78 +237,126 @@ static const struct claim *loss_find(const struct losses *l, lblk_t lblk, unsign
 	const struct claim key = { .ino = l->nr ? l->v[0].ino : 0, .lblk = (uint32_t)lblk, .level = level };
 	const struct claim *c = l->nr ? bsearch(&key, l->v, l->nr, sizeof(*l->v), by_owner) : NULL;
 
-	return c && c->pblk == pblk && (c->copy ? l->copy : l->cut) ? c : NULL;
+	return c && c->pblk == pblk && (c->bad ? l->salvage : c->copy ? l->copy : l->cut) ? c : NULL;
 }
 
-static bool copy_block(struct losses *l, struct visit *v)
+/* Of a bad block, what can be read: nothing else has a copy of it. */
+static pblk_t copy_block(struct losses *l, const struct claim *c)
 {
 	struct fsck *f = l->d->f;
-	const pblk_t to = fsck_block_alloc(f, v->pblk);
+	pblk_t to;
 
-	if (!to || to > UINT32_MAX || fsck_block_read(f, v->pblk, l->d->block))
-		return false;
+	if (!c->copy && !c->bad)
+		return 0;
+	if (fsck_block_read(f, c->pblk, l->d->block)) {
+		if (!c->bad)
+			return 0;
+		fsck_block_salvage(f, c->pblk, l->d->block);
+	}
+	to = fsck_block_alloc(f, c->pblk);
+	if (!to || to > UINT32_MAX)
+		return 0;
+	if (has_compat(f, EXT_COMPAT_ORPHAN_FILE) && c->ino == le32_get(f->sb.s_orphan_file_inum))
+		fsck_orphan_block_empty(f, inode_seed(f, c->ino, l->d->raw), to, l->d->block);
 	fsck_block_write(f, to, l->d->block);
-	v->pblk = to;
-	return true;
+	return to;
 }
 
+/* One pointer of a map of pointers. */
 static enum walk_act lose_ptr(struct walk *wk, struct visit *v)
 {
 	struct losses *l = wk->arg;
+	const struct claim *c = loss_find(l, v->lblk, v->level, v->pblk);
 
+	if (!c)
+		return WALK_KEEP;
+	v->pblk = copy_block(l, c);
+	return v->pblk ? WALK_MOVE : WALK_CUT;
+}
+
+static void add_run(struct losses *l, const struct visit *v, uint32_t from, uint32_t nr, pblk_t pblk)
+{
+	if (nr && !array_push(l->d->f, &l->runs, (struct fsck_run){ v->lblk + from, pblk, nr, v->unwritten }))
+		fsck_failed(l->d->f, -ENOMEM);
+}
+
+/* One extent: what is left of it, in pieces. */
+static enum walk_act lose_extent(struct walk *wk, struct visit *v)
+{
+	struct losses *l = wk->arg;
+	uint32_t from = 0;
+
+	if (v->level > 0)
+		return loss_find(l, v->lblk, v->level, v->pblk) ? WALK_SKIP : WALK_KEEP;
 	for (uint32_t i = 0; i < v->nr; i++) {
-		const struct claim *c = loss_find(l, v->lblk + i, v->level, v->pblk + i);
+		const struct claim *c = loss_find(l, v->lblk + i, 0, v->pblk + i);
+		pblk_t to;
 
 		if (!c)
 			continue;
-		if (i > 0 || v->nr > 1) {
-			v->nr = i > 0 ? i : 1;
-			return WALK_SPLIT;
-		}
-		return c->copy && copy_block(l, v) ? WALK_MOVE : WALK_CUT;
+		to = copy_block(l, c);
+		add_run(l, v, from, i - from, v->pblk + from);
+		add_run(l, v, i, to ? 1 : 0, to);
+		from = i + 1;
 	}
+	add_run(l, v, from, v->nr - from, v->pblk + from);
 	return WALK_KEEP;
 }
 
-static enum walk_act count_ptr(struct walk *wk, struct visit *v)
+/* -EUCLEAN: parts of the map could not be followed, as not all repairs were agreed to; it is as it was. */
+static int lose_blocks(struct losses *l, ino_nr_t ino)
 {
-	*(uint64_t *)wk->arg += v->nr;
-	return WALK_KEEP;
-}
-
-static void recount(struct fsck *f, ino_nr_t ino, struct ext_disk_inode *raw)
-{
-	uint64_t nr = inode_file_acl(f, raw) ? 1 : 0;
-	struct walk wk = { .w = &f->main, .ino = ino, .raw = raw, .ptr = count_ptr, .arg = &nr };
+	struct ext_disk_inode *raw = l->d->raw;
+	const bool extents = le32_get(raw->i_flags) & EXT_FL_EXTENTS;
+	struct walk wk = { .w = &l->d->f->main, .ino = ino, .raw = raw, .ptr = extents ? lose_extent : lose_ptr, .arg = l };
+	int err = 0;
 
 	fsck_walk(&wk);
-	inode_set_nr_sects(f, raw, nr << (f->block_shift - SECT_SHIFT));
+	if (extents && wk.failed)
+		err = -EUCLEAN;
+	else if (extents && !l->d->f->err)
+		err = fsck_extents_make(l->d->f, ino, raw, &l->runs);
+	array_free(&l->runs);
+	return err ? err : l->d->f->err;
 }
 
 static void lose(struct losses *l, ino_nr_t ino)
 {
 	struct fsck *f = l->d->f;
-	struct walk wk = { .w = &f->main, .ino = ino, .raw = l->d->raw, .ptr = lose_ptr, .arg = l };
-	uint64_t nr_cut = 0, nr_copy = 0;
+	uint64_t nr_cut = 0, nr_copy = 0, nr_bad = 0;
+	int err;
 
 	for (size_t i = 0; i < l->nr; i++) {
-		nr_copy += l->v[i].copy;
-		nr_cut += !l->v[i].copy;
+		nr_bad += l->v[i].bad;
+		nr_copy += !l->v[i].bad && l->v[i].copy;
+		nr_cut += !l->v[i].bad && !l->v[i].copy;
 	}
 	fsck_fix(&f->main, P1B_SHARED, .ino = ino, .num = l->nr);
 	l->copy = nr_copy && fsck_fix(&f->main, P1B_CLONE, .ino = ino, .num = nr_copy);
 	l->cut = nr_cut && fsck_fix(&f->main, P1B_CUT, .ino = ino, .num = nr_cut);
-	if ((!l->copy && !l->cut) || fsck_inode_read(f, ino, l->d->raw))
+	l->salvage = nr_bad && fsck_fix(&f->main, P1B_SALVAGE, .ino = ino, .num = nr_bad);
+	if ((!l->copy && !l->cut && !l->salvage) || fsck_inode_read(f, ino, l->d->raw))
 		return;
 	if (l->cut && l->v[l->nr - 1].level == LEVEL_XATTR)
 		inode_set_file_acl(f, l->d->raw, 0);
-	fsck_walk(&wk);
-	recount(f, ino, l->d->raw);
+	err = lose_blocks(l, ino);
+	if (err == -EUCLEAN)
+		f->cannot_mark_clean = true;
+	else if (err)
+		fsck_failed(f, err);
+	if (err)
+		return;
+	fsck_map_recount(f, ino, l->d->raw);
 	fsck_inode_write(f, ino, l->d->raw);
+	if (has_compat(f, EXT_COMPAT_HAS_JOURNAL) && ino == le32_get(f->sb.s_journal_inum))
+		fsck_journal_backup(f, l->d->raw);
 	if (l->cut)
 		fsck_fate(f, "inode %" PRIu32 ": %" PRIu64 " block(s) were another file's; there are holes now", ino, nr_cut);
 	if (l->copy)
 		fsck_fate(f, "inode %" PRIu32 ": %" PRIu64 " block(s) were copied from another file", ino, nr_copy);
+	if (l->salvage)
+		fsck_fate(f, "inode %" PRIu32 ": %" PRIu64 " block(s) could not be read: zeroes are in place of what is lost", ino,
+			  nr_bad);
 	f->restart = true;
 }
 

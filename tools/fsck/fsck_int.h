@@ -8,11 +8,13 @@
  *   fsck_super.c        superblock and copies       fsck_group.c    descriptors
  *   fsck_journal.c      replay, journal inode       fsck_orphan.c   orphan list and file
  *   fsck_resize.c       the resize inode             fsck_search.c   a lost inode table
+ *   fsck_bad.c          blocks that cannot be read (-c)
  *   fsck_pass1.c        inodes, by groups on all processors
  *   fsck_inode.c        one inode as a whole        fsck_inode_raw.c    how it lies on disk
  *   fsck_inode_field.c  fields of all types         fsck_inode_type.c   contents by type
  *   fsck_walk.c         one block map, indirect     fsck_walk_extent.c  one of extents
- *   fsck_extent.c       a node of extents           fsck_map.c          maps changed for repairs
+ *   fsck_extent.c       a node of extents           fsck_extent_tree.c  a tree of them made anew
+ *   fsck_map.c          maps changed for repairs
  *   fsck_xattr.c        attributes                  fsck_dup.c      pass 1B
  *   fsck_pass2.c        directories, by windows     fsck_dir.c      one directory
  *   fsck_view.c         a directory in memory       fsck_htree.c    the index of a directory
@@ -121,7 +123,8 @@ enum { FSCK_FT_MASK = 0xf, FSCK_FT_BLOCKS = 0x10 /* it has contents or attribute
 /* Bitmaps whose place is not known: pass 5 finds a new one. */
 enum { FSCK_LOST_BLOCK_BITMAP = 1, FSCK_LOST_INODE_BITMAP = 2 };
 
-#define ARRAY_OF(type) struct { type *v; size_t nr, cap; }
+#define ARRAY_BODY(type) { type *v; size_t nr, cap; }
+#define ARRAY_OF(type) struct ARRAY_BODY(type)
 /* Makes room for `more`; false: no memory (w->f->err is set). */
 bool fsck_grow(struct fsck *f, void **v, size_t *cap, size_t nr, size_t more, size_t size);
 #define array_room(f, a, more) fsck_grow(f, (void **)&(a)->v, &(a)->cap, (a)->nr, more, sizeof(*(a)->v))
@@ -175,6 +178,8 @@ struct fsck {
 	ARRAY_OF(struct fsck_dblk) dblks;
 	ARRAY_OF(struct fsck_conflict) conflicts;	/* [dup_lock] in pass 2 */
 	ARRAY_OF(struct fsck_xref) xrefs;	/* sorted by block after pass 1 */
+	ARRAY_OF(uint64_t) bad;		/* -c: blocks for the list of bad ones, sorted */
+	bool bad_pending;		/* the list is to be made of them */
 	uint64_t alloc_hint;
 	ino_nr_t lpf;			/* lost+found, once it is known */
 
@@ -321,6 +326,14 @@ void fsck_unclaim(struct fsck *f, pblk_t pblk, uint64_t nr);
 bool fsck_is_used(const struct fsck *f, pblk_t pblk);
 bool fsck_is_dup(const struct fsck *f, pblk_t pblk);
 
+/* fsck_bad.c ---------------------------------------------------------------------------- */
+/* -c, before the passes: reads all blocks, fills f->bad, and asks whether the list is to be made of it. */
+void fsck_bad_scan(struct fsck *f);
+/* f->bad_pending, pass 1 being done: makes the list. Its blocks have two owners now if they had one before. */
+void fsck_bad_store(struct fsck *f);
+/* What can be read of a block, by sectors, zeroes elsewhere. Not for blocks that are dirty. */
+void fsck_block_salvage(struct fsck *f, pblk_t pblk, void *buf);
+
 /* Inodes -------------------------------------------------------------------------------------- */
 /* Where its first block of data lies, as far as the inode itself says; 0: elsewhere, or nowhere. */
 pblk_t inode_first_block(const struct ext_disk_inode *raw);
@@ -377,7 +390,7 @@ enum walk_act {
 	WALK_KEEP, WALK_CUT,
 	WALK_MOVE,	/* to v->pblk: the pointer changes; a map block is written there */
 	WALK_SKIP,	/* do not look below */
-	WALK_SPLIT,	/* an extent becomes one of v->nr blocks and one of the rest; both are visited */
+	WALK_SHORTEN,	/* only the first v->nr blocks of the extent stay */
 };
 struct walk {
 	struct worker *w;
@@ -395,7 +408,22 @@ struct walk {
 	ARRAY_OF(pblk_t) seen;	/* map blocks (K5) */
 };
 void fsck_walk(struct walk *wk);
-/* fsck_map.c. Data and map blocks from lblk on are no longer the file's; i_blocks follows, their bits are cleared. */
+/* fsck_extent_tree.c */
+struct fsck_run {
+	lblk_t lblk;
+	pblk_t pblk;
+	uint32_t nr;		/* as many as one extent can have at most */
+	bool unwritten;
+};
+struct fsck_runs ARRAY_BODY(struct fsck_run);
+/*
+ * Makes a tree of these runs, rising by lblk, in place of the map in raw. Its nodes are claimed; those of the old map stay
+ * so. -ENOSPC, -ENOMEM: raw is as it was.
+ */
+MUST_CHECK int fsck_extents_make(struct fsck *f, ino_nr_t ino, struct ext_disk_inode *raw, const struct fsck_runs *runs);
+/* fsck_map.c. i_blocks, as many as the map has. */
+void fsck_map_recount(struct fsck *f, ino_nr_t ino, struct ext_disk_inode *raw);
+/* Data and map blocks from lblk on are no longer the file's; i_blocks follows, their bits are cleared. */
 void fsck_map_truncate(struct fsck *f, ino_nr_t ino, struct ext_disk_inode *raw, lblk_t lblk);
 /* Puts block pblk at lblk, a hole, with map blocks as needed (claimed, counted in i_blocks). -ENOSPC, -EOPNOTSUPP. */
 MUST_CHECK int fsck_map_put(struct fsck *f, ino_nr_t ino, struct ext_disk_inode *raw, lblk_t lblk, pblk_t pblk);
@@ -419,7 +447,11 @@ void fsck_pass1b(struct fsck *f);
 
 /* fsck_journal.c, fsck_orphan.c */
 void fsck_journal_check(struct fsck *f);	/* replays, too: everything read before is read again */
+/* The copy of the journal inode in the superblock, for the next time. */
+void fsck_journal_backup(struct fsck *f, const struct ext_disk_inode *raw);
 void fsck_orphans(struct fsck *f);
+/* A block of the orphan file without orphans, to lie at pblk. seed: inode_seed() of the file. */
+void fsck_orphan_block_empty(const struct fsck *f, uint32_t seed, pblk_t pblk, uint8_t *block);
 
 /* Directories ------------------------------------------------------------------------------------ */
 struct fsck_dir *fsck_dir_find(const struct fsck *f, ino_nr_t ino);

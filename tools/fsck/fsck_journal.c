@@ -238,15 +238,14 @@ static void check_log(struct journal *j)
 		check_errno(j);
 }
 
-/* The copy of the inode in the superblock, for the next time. */
-static void update_backup(struct journal *j)
+void fsck_journal_backup(struct fsck *f, const struct ext_disk_inode *raw)
 {
-	struct ext_disk_super *sb = &j->f->sb;
+	struct ext_disk_super *sb = &f->sb;
 
 	for (unsigned i = 0; i < EXT_NR_BLOCK; i++)
-		sb->s_jnl_blocks[i] = j->raw->i_block[i];
-	sb->s_jnl_blocks[15] = j->raw->i_size_hi;
-	sb->s_jnl_blocks[16] = j->raw->i_size_lo;
+		sb->s_jnl_blocks[i] = raw->i_block[i];
+	sb->s_jnl_blocks[15] = raw->i_size_hi;
+	sb->s_jnl_blocks[16] = raw->i_size_lo;
 	sb->s_jnl_backup_type = JNL_BACKUP_INODE;
 }
 
@@ -315,7 +314,7 @@ void fsck_journal_check(struct fsck *f)
 			f->sb_dirty = true;
 		}
 		if (!f->err)
-			update_backup(&j);
+			fsck_journal_backup(f, j.raw);
 	}
 	if (j.cache)
 		cache_free(j.cache);

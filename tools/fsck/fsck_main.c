@@ -35,11 +35,13 @@ static void on_signal(int sig)
 
 static int usage(FILE *out)
 {
-	fprintf(out, "Usage: fsck.osfs [-panyfv] [-b SUPERBLOCK] [-B BLOCKSIZE] [-C FD] [-z UNDO-FILE] [--json] MEMBER...\n"
+	fprintf(out, "Usage: fsck.osfs [-panyfvck] [-b SUPERBLOCK] [-B BLOCKSIZE] [-C FD] [-z UNDO-FILE] [--json] MEMBER...\n"
 		"  -p, -a  repair what is safe, ask nothing     -n  change nothing, answer no\n"
 		"  -y      answer yes                           -f  check also what is marked clean\n"
 		"  -v      say more                             -C  progress: 0 a bar, else lines to FD\n"
 		"  -b, -B  use the superblock in this block, of blocks of this size\n"
+		"  -c      read all blocks; what cannot be read goes into the list of bad blocks\n"
+		"  -k      with -c: what is in that list stays in it\n"
 		"  -z      keep what is overwritten in a file for e2undo(8)\n"
 		"  --json  one JSON object (with -n, -p or -y)\n");
 	return FSCK_USAGE;
@@ -99,8 +101,7 @@ static bool not_supported(int c)
 		int c;
 		const char *what;
 	} letters[] = {
-		{ 'c', "-c (looking for bad blocks): osfsctl scrub and the disk's own test find them" },
-		{ 'D', "-D (optimising directories)" }, { 'E', "-E (extended options)" }, { 'k', "-k (keeping bad blocks)" },
+		{ 'D', "-D (optimising directories)" }, { 'E', "-E (extended options)" },
 		{ 'l', "-l (adding bad blocks)" }, { 'L', "-L (setting bad blocks)" }, { 'j', "-j (external journals)" },
 	};
 
@@ -121,6 +122,8 @@ static bool parse_letter(struct options *o, int c)
 	case 'b': return parse_number(optarg, &o->check.super_block);
 	case 'B': return parse_block_size(o, optarg);
 	case 'C': return parse_progress(o, optarg);
+	case 'c': o->check.find_bad = true; return true;
+	case 'k': o->check.keep_bad = true; return true;
 	case 'z': o->check.undo_path = optarg; return true;
 	case 'J': o->check.json = true; return true;
 	case '?': return false;
@@ -154,6 +157,10 @@ static int parse(struct options *o, int argc, char **argv)
 	o->nr_members = (unsigned)(argc - optind);
 	if (!o->nr_members)
 		return usage(stderr);
+	if (o->check.find_bad && o->check.mode == FSCK_NO && o->mode_set) {
+		log_error("-n and -c are incompatible: the list of bad blocks is written");
+		return FSCK_USAGE;
+	}
 	if (!o->mode_set) {
 		o->check.mode = FSCK_ASK;
 		if (o->check.json) {

@@ -1,7 +1,22 @@
-/* fsck_map.c: block maps changed for repairs: cut off from some block on, a block put into a hole. */
+/* fsck_map.c: block maps changed for repairs: cut off from some block on, a block put into a hole; i_blocks. */
 #include <stdlib.h>
 
 #include "fsck_walk.h"
+
+static enum walk_act count_ptr(struct walk *wk, struct visit *v)
+{
+	*(uint64_t *)wk->arg += v->nr;
+	return WALK_KEEP;
+}
+
+void fsck_map_recount(struct fsck *f, ino_nr_t ino, struct ext_disk_inode *raw)
+{
+	uint64_t nr = inode_file_acl(f, raw) ? 1 : 0;
+	struct walk wk = { .w = &f->main, .ino = ino, .raw = raw, .ptr = count_ptr, .arg = &nr };
+
+	fsck_walk(&wk);
+	inode_set_nr_sects(f, raw, nr << (f->block_shift - SECT_SHIFT));
+}
 
 /* Truncation ------------------------------------------------------------------------------------- */
 
@@ -13,16 +28,15 @@ struct truncation {
 static enum walk_act truncate_ptr(struct walk *wk, struct visit *v)
 {
 	struct truncation *t = wk->arg;
+	uint32_t nr_kept;
 
 	if (v->level > 0 || v->lblk + v->nr <= t->from)
 		return WALK_KEEP;
-	if (v->lblk < t->from) {
-		v->nr = (uint32_t)(t->from - v->lblk);
-		return WALK_SPLIT;
-	}
-	fsck_unclaim(wk->w->f, v->pblk, v->nr);
-	t->nr_gone += v->nr;
-	return WALK_CUT;
+	nr_kept = v->lblk < t->from ? (uint32_t)(t->from - v->lblk) : 0;
+	fsck_unclaim(wk->w->f, v->pblk + nr_kept, v->nr - nr_kept);
+	t->nr_gone += v->nr - nr_kept;
+	v->nr = nr_kept;
+	return nr_kept ? WALK_SHORTEN : WALK_CUT;
 }
 
 static void truncate_gone(struct walk *wk, pblk_t pblk)
@@ -129,6 +143,62 @@ static int put_in_leaf(struct extent_node *n, lblk_t lblk, pblk_t pblk)
 	return 0;
 }
 
+/* A map of extents as a list, with a block more. */
+struct listing {
+	lblk_t lblk;
+	pblk_t pblk;		/* 0: it is in the list */
+	struct fsck_runs runs;
+	ARRAY_OF(pblk_t) nodes;
+};
+
+static void list_run(struct fsck *f, struct listing *l, struct fsck_run run)
+{
+	if (!array_push(f, &l->runs, run))
+		fsck_failed(f, -ENOMEM);
+}
+
+static void list_new(struct fsck *f, struct listing *l)
+{
+	if (l->pblk)
+		list_run(f, l, (struct fsck_run){ l->lblk, l->pblk, 1, false });
+	l->pblk = 0;
+}
+
+static enum walk_act list_ptr(struct walk *wk, struct visit *v)
+{
+	struct listing *l = wk->arg;
+	struct fsck *f = wk->w->f;
+
+	if (v->level > 0) {
+		if (!array_push(f, &l->nodes, v->pblk))
+			fsck_failed(f, -ENOMEM);
+		return WALK_KEEP;
+	}
+	if (v->lblk > l->lblk)
+		list_new(f, l);
+	list_run(f, l, (struct fsck_run){ v->lblk, v->pblk, v->nr, v->unwritten });
+	return WALK_KEEP;
+}
+
+/* The node that was to hold the block is full: all are made anew. */
+static int put_extent_anew(struct fsck *f, ino_nr_t ino, struct ext_disk_inode *raw, lblk_t lblk, pblk_t pblk)
+{
+	struct listing l = { .lblk = lblk, .pblk = pblk };
+	struct walk wk = { .w = &f->main, .ino = ino, .raw = raw, .ptr = list_ptr, .arg = &l };
+	int err;
+
+	fsck_walk(&wk);
+	list_new(f, &l);
+	err = f->err ? f->err : wk.failed ? -EUCLEAN : fsck_extents_make(f, ino, raw, &l.runs);
+	for (size_t i = 0; !err && i < l.nodes.nr; i++)
+		fsck_unclaim(f, l.nodes.v[i], 1);
+	if (!err)
+		fsck_map_recount(f, ino, raw);
+	array_free(&l.nodes);
+	array_free(&l.runs);
+	return err;
+}
+
 static int put_extent(struct fsck *f, ino_nr_t ino, struct ext_disk_inode *raw, lblk_t lblk, pblk_t pblk)
 {
 	uint8_t *buf = malloc(f->block_bytes);
@@ -163,7 +233,7 @@ static int put_extent(struct fsck *f, ino_nr_t ino, struct ext_disk_inode *raw, 
 		count_block(f, raw);
 	}
 	free(buf);
-	return err;
+	return err == -ENOSPC ? put_extent_anew(f, ino, raw, lblk, pblk) : err;
 }
 
 int fsck_map_put(struct fsck *f, ino_nr_t ino, struct ext_disk_inode *raw, lblk_t lblk, pblk_t pblk)

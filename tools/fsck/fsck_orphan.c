@@ -110,11 +110,21 @@ struct file {
 	ARRAY_OF(pblk_t) blocks;	/* that are to be emptied */
 };
 
-static uint32_t block_csum(const struct file *fl, pblk_t pblk)
+static uint32_t block_csum(const struct fsck *f, uint32_t seed, pblk_t pblk, const uint8_t *block)
 {
 	const le64 nr = le64_of(pblk);
 
-	return crc32c(crc32c(fl->seed, &nr, sizeof(nr)), fl->block, fl->o->f->block_bytes - sizeof(struct orphan_tail));
+	return crc32c(crc32c(seed, &nr, sizeof(nr)), block, f->block_bytes - sizeof(struct orphan_tail));
+}
+
+void fsck_orphan_block_empty(const struct fsck *f, uint32_t seed, pblk_t pblk, uint8_t *block)
+{
+	struct orphan_tail *t = (struct orphan_tail *)(block + f->block_bytes - sizeof(*t));
+
+	memset(block, 0, f->block_bytes);
+	t->magic = le32_of(ORPHAN_BLOCK_MAGIC);
+	if (has_csum(f))
+		t->checksum = le32_of(block_csum(f, seed, pblk, block));
 }
 
 static enum walk_act file_ptr(struct walk *wk, struct visit *v)
@@ -129,7 +139,7 @@ static enum walk_act file_ptr(struct walk *wk, struct visit *v)
 		const size_t before = fl->o->list.nr;
 
 		if (fsck_block_read(f, v->pblk + b, fl->block) || le32_get(t->magic) != ORPHAN_BLOCK_MAGIC ||
-		    (has_csum(f) && le32_get(t->checksum) != block_csum(fl, v->pblk + b))) {
+		    (has_csum(f) && le32_get(t->checksum) != block_csum(f, fl->seed, v->pblk + b, fl->block))) {
 			fl->bad = fl->bad ? fl->bad : v->pblk + b;
 			array_push(f, &fl->blocks, v->pblk + b);
 			continue;
@@ -146,13 +156,9 @@ static enum walk_act file_ptr(struct walk *wk, struct visit *v)
 static void file_empty(struct file *fl)
 {
 	struct fsck *f = fl->o->f;
-	struct orphan_tail *t = (struct orphan_tail *)(fl->block + f->block_bytes - sizeof(*t));
 
 	for (size_t i = 0; i < fl->blocks.nr; i++) {
-		memset(fl->block, 0, f->block_bytes);
-		t->magic = le32_of(ORPHAN_BLOCK_MAGIC);
-		if (has_csum(f))
-			t->checksum = le32_of(block_csum(fl, fl->blocks.v[i]));
+		fsck_orphan_block_empty(f, fl->seed, fl->blocks.v[i], fl->block);
 		fsck_block_write(f, fl->blocks.v[i], fl->block);
 	}
 }

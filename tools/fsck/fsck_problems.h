@@ -39,6 +39,8 @@ PROBLEM(P0_ORPHAN_TRUNCATE, PREEN | NOTE, "Truncating orphaned inode %i.", NULL)
 PROBLEM(P0_ORPHAN_FILE, PREEN, "Orphan file (inode %i) is not empty.", "Work it off")
 PROBLEM(P0_ORPHAN_FILE_BAD, 0, "Orphan file (inode %i) is damaged at block %b.", "Empty it")
 PROBLEM(P0_ORPHAN_FILE_FLAG, PREEN, "Filesystem is marked as having orphans in a file.", "Clear")
+PROBLEM(P0_BAD_LIST, PREEN, "The list of bad blocks has %n, and %m cannot be read.", "Make it again")
+PROBLEM(P0_BAD_BITMAP, PREEN, "The %s bitmap of group %g, block %b, cannot be read.", "Relocate")
 PROBLEM(P0_RESIZE_INODE, 0, "Resize inode is damaged.", "Make it again")
 
 /* Pass 1: inodes */
@@ -97,6 +99,7 @@ PROBLEM(P1_BAD_BLOCKS_INODE, 0, "Bad-blocks inode is damaged.", "Clear")
 PROBLEM(P1B_PASS, NOTE, "Pass 1B: Looking for the owners of multiply-claimed blocks", NULL)
 PROBLEM(P1B_SHARED, NOTE, "Inode %i has %n multiply-claimed block(s).", NULL)
 PROBLEM(P1B_CLONE, 0, "Inode %i: %n block(s) are also another file's, which may be read by its owner.", "Make copies")
+PROBLEM(P1B_SALVAGE, LOSS, "Inode %i: %n block(s) cannot be read.", "Copy what can be read of them")
 PROBLEM(P1B_CUT, LOSS, "Inode %i: %n block(s) belong to another file.", "Cut them off")
 
 /* Pass 2: directories */

@@ -53,15 +53,10 @@ static void leaf_record(struct walk *wk, struct extent_node *n, unsigned *i, lbl
 		return;
 	}
 	switch (wk->ptr ? wk->ptr(wk, &v) : WALK_KEEP) {
-	case WALK_SPLIT:
-		if (v.nr > 0 && v.nr < len && fsck_extent_insert(n, *i + 1)) {
-			extent_set(extent_leaf(n, *i + 1), v.lblk + v.nr, v.pblk + v.nr, len - v.nr, v.unwritten);
-			extent_set(e, v.lblk, v.pblk, v.nr, v.unwritten);
-			return;		/* again, in two pieces */
-		}
-		wk->failed = true;	/* no room for one more: all of it goes */
-		fsck_extent_remove(n, *i);
-		return;
+	case WALK_SHORTEN:
+		extent_set(e, v.lblk, v.pblk, v.nr, v.unwritten);
+		n->changed = true;
+		break;
 	case WALK_CUT:
 		fsck_extent_remove(n, *i);
 		return;
