@@ -198,8 +198,7 @@ static void release(struct fsck *f)
 	array_free(&f->bad);
 	inode_scratch_free(f->main.inode);
 	dir_scratch_free(f->main.dir);
-	for (unsigned i = 0; i < ARRAY_LEN(f->main.map_buf); i++)
-		free(f->main.map_buf[i]);
+	fsck_walk_fini(&f->main);
 	fsck_problems_free(f);
 	os_mutex_fini(&f->dup_lock);
 	free(f);

@@ -45,6 +45,7 @@
 #include "fs/ext_layout.h"
 #include "fs/fs_bits.h"
 #include "fsck.h"
+#include "journal/jbd2_map.h"
 
 enum {
 	FSCK_WINDOW_BYTES = 4 << 20,		/* directory blocks read at once */
@@ -80,6 +81,7 @@ struct worker {
 	struct fsck *f;
 	bool dry, suspect;
 	uint8_t *map_buf[6];	/* map blocks on the way down, allocated when needed */
+	struct jbd2_map seen;	/* map blocks of the walk under way (K5) */
 	struct inode_scratch *inode;	/* fsck_inode.c */
 	struct dir_scratch *dir;	/* fsck_dir.c */
 };
@@ -405,9 +407,9 @@ struct walk {
 	void *arg;
 	bool raw_dirty;		/* out: raw changed */
 	bool failed;		/* out: something could not be followed and was left */
-	ARRAY_OF(pblk_t) seen;	/* map blocks (K5) */
 };
 void fsck_walk(struct walk *wk);
+void fsck_walk_fini(struct worker *w);	/* frees what its walks have used */
 /* fsck_extent_tree.c */
 struct fsck_run {
 	lblk_t lblk;

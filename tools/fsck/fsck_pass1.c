@@ -124,8 +124,7 @@ static void share_fini(void *share)
 	struct share *s = share;
 
 	inode_scratch_free(s->w.inode);
-	for (unsigned i = 0; i < ARRAY_LEN(s->w.map_buf); i++)
-		free(s->w.map_buf[i]);
+	fsck_walk_fini(&s->w);
 	free(s->buf);
 	array_free(&s->suspects);
 	array_free(&s->unreadable);

@@ -47,13 +47,23 @@ uint8_t *walk_level_buf(struct walk *wk, unsigned level)
 	return *buf;
 }
 
-/* A binary search is not worth it: maps have few map blocks, or the walk is long anyway. */
 bool walk_seen_before(struct walk *wk, pblk_t pblk)
 {
-	for (size_t i = 0; i < wk->seen.nr; i++)
-		if (wk->seen.v[i] == pblk)
-			return true;
-	return !array_push(wk->w->f, &wk->seen, pblk);
+	struct jbd2_map *seen = &wk->w->seen;
+
+	if (seen->nr && jbd2_map_get(seen, pblk))
+		return true;
+	if (!jbd2_map_put(seen, pblk, 1))
+		return false;
+	atomic_store(&wk->w->f->any_err, true);
+	return true;
+}
+
+void fsck_walk_fini(struct worker *w)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(w->map_buf); i++)
+		free(w->map_buf[i]);
+	jbd2_map_fini(&w->seen);
 }
 
 /* Indirect maps ----------------------------------------------------------------------------- */
@@ -186,12 +196,11 @@ static void walk_indirect(struct walk *wk)
 
 void fsck_walk(struct walk *wk)
 {
-	wk->seen.nr = 0;
+	jbd2_map_clear(&wk->w->seen);
 	if (!inode_has_map(wk->w->f, wk->raw))
 		;
 	else if (le32_get(wk->raw->i_flags) & EXT_FL_EXTENTS)
 		walk_extents(wk);
 	else
 		walk_indirect(wk);
-	array_free(&wk->seen);
 }
