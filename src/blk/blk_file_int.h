@@ -73,7 +73,10 @@ static inline void file_changed(struct blk_file *f, const struct blk_io *io)
 int file_check(struct blk_file *f, bool thorough);	/* as blk_check() */
 int file_discard(struct blk_file *f, const struct blk_io *io);
 int file_zero(struct blk_file *f, const struct blk_io *io);
-/* Says once, twice, four times ... a device that io failed; returns err. at is the byte where. */
+/*
+ * Says once, twice, four times ... a device that io failed; at is the byte where. Returns err, or -EIO where err is another
+ * name for a device that fails (-ENODATA for a bad sector, read directly, and so on).
+ */
 int file_failed(struct blk_file *f, enum blk_op op, uint64_t at, int err);
 
 /* blk_file_ring.c: io_uring of the calling thread ---------------------------- */

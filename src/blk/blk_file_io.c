@@ -26,13 +26,24 @@ enum {
 	MAX_AGAIN = 1000,	/* times 1 ms; a blocking descriptor says EAGAIN only when memory is short */
 };
 
+/* What block devices call a sector, a target or a path that fails (block/blk-core.c of Linux) is all -EIO to who asked. */
+static int as_io_error(int err)
+{
+	switch (-err) {
+	case ENODATA: case EREMOTEIO: case ENOLINK: case ETIMEDOUT: case EILSEQ: case EBADE: case ENODEV: case ENXIO:
+		return -EIO;
+	default:
+		return err;
+	}
+}
+
 int file_failed(struct blk_file *f, enum blk_op op, uint64_t at, int err)
 {
 	unsigned nr = atomic_fetch_add(&f->nr_failed, 1) + 1;
 	struct stat st;
 
 	if (!is_pow2(nr))
-		return err;
+		return as_io_error(err);
 	if (err == -EIO && op != BLK_FLUSH && !f->is_block && !fstat(f->fd, &st) &&
 	    (uint64_t)st.st_size >> SECT_SHIFT < f->dev.nr_sects)
 		log_error("%s: %s at sector %" PRIu64 ": the image ends at sector %" PRIu64 " of %" PRIu64
@@ -43,7 +54,7 @@ int file_failed(struct blk_file *f, enum blk_op op, uint64_t at, int err)
 	else
 		log_error("%s: %s at sector %" PRIu64 ": %s", f->dev.name, blk_op_name(op), at >> SECT_SHIFT,
 			  strerror(-err));
-	return err;
+	return as_io_error(err);
 }
 
 void file_span_advance(struct file_span *s, const struct iovec *iov, uint64_t n)
@@ -282,7 +293,7 @@ int file_zero(struct blk_file *f, const struct blk_io *io)
 	if (is_unsupported(err))
 		err = write_zeroes(f, io);
 	else if (err)
-		file_failed(f, BLK_ZERO, io->sect << SECT_SHIFT, err);
+		err = file_failed(f, BLK_ZERO, io->sect << SECT_SHIFT, err);
 	if (!err && io->flags & BLK_FUA)
 		err = file_sync(f);
 	return err;

@@ -156,7 +156,9 @@ static void compare_lists(struct fsck *f, struct ext_disk_inode *raw)
 		array_push(f, &f->bad, old.blocks.v[i]);
 	sort_unique(old.blocks.v, &old.blocks.nr);
 	sort_unique(f->bad.v, &f->bad.nr);
-	same = old.blocks.nr == f->bad.nr && !memcmp(old.blocks.v, f->bad.v, f->bad.nr * sizeof(*f->bad.v));
+	same = old.blocks.nr == f->bad.nr;
+	for (size_t i = 0; same && i < f->bad.nr; i++)
+		same = old.blocks.v[i] == f->bad.v[i];
 	if (!same && fsck_fix(&f->main, P0_BAD_LIST, .num = old.blocks.nr, .num2 = f->bad.nr)) {
 		memset(raw, 0, f->inode_bytes);
 		fsck_inode_write(f, EXT_BAD_INO, raw);
@@ -176,7 +178,10 @@ void fsck_bad_scan(struct fsck *f)
 	if (!is_stopped(f))
 		drop_fixed(f);
 	err = raw ? fsck_inode_read(f, EXT_BAD_INO, raw) : -ENOMEM;
-	if (err == -EIO) {	/* pass 1 says so */
+	if (err == -EIO) {
+		uint32_t off;
+
+		fsck_inode_block_lost(f, 0, fsck_inode_place(f, EXT_BAD_INO, &off));
 		memset(raw, 0, f->inode_bytes);
 		err = 0;
 	}
