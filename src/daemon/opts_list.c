@@ -76,17 +76,44 @@ static int parse_spin(struct opts *o, const char *value)
 	return parse_u32(value, 10, MAX_USEC, &o->spin_usec);
 }
 
+struct word {
+	const char *text;
+	unsigned value;
+};
+
+/* One of nr words; *out, an enum's, becomes its value. */
+static int parse_word(const char *text, const struct word *words, unsigned nr, unsigned *out)
+{
+	for (unsigned i = 0; i < nr; i++)
+		if (!strcmp(words[i].text, text)) {
+			*out = words[i].value;
+			return 0;
+		}
+	return -EINVAL;
+}
+
 static int parse_ahead(struct opts *o, const char *value)
 {
-	if (!strcmp(value, "auto"))
-		o->ahead = LOOP_AHEAD_AUTO;
-	else if (!strcmp(value, "always"))
-		o->ahead = LOOP_AHEAD_ALWAYS;
-	else if (!strcmp(value, "never"))
-		o->ahead = LOOP_AHEAD_NEVER;
-	else
-		return -EINVAL;
-	return 0;
+	static const struct word words[] = {
+		{ "auto", LOOP_AHEAD_AUTO }, { "always", LOOP_AHEAD_ALWAYS }, { "never", LOOP_AHEAD_NEVER } };
+
+	return parse_word(value, words, ARRAY_LEN(words), &o->ahead);
+}
+
+static int parse_errors(struct opts *o, const char *value)
+{
+	static const struct word words[] = {
+		{ "continue", FS_ERRORS_CONTINUE }, { "remount-ro", FS_ERRORS_RO }, { "panic", FS_ERRORS_PANIC } };
+
+	return parse_word(value, words, ARRAY_LEN(words), &o->errors);
+}
+
+static int parse_data(struct opts *o, const char *value)
+{
+	static const struct word words[] = {
+		{ "ordered", FS_DATA_ORDERED }, { "journal", FS_DATA_JOURNAL }, { "writeback", FS_DATA_WRITEBACK } };
+
+	return parse_word(value, words, ARRAY_LEN(words), &o->data);
 }
 
 /* A path is made absolute, since the daemon leaves the current directory; a plain name is looked up in PATH. */
@@ -114,32 +141,6 @@ static int parse_max_slow(struct opts *o, const char *value)
 static int parse_max_read_errors(struct opts *o, const char *value)
 {
 	return parse_u32(value, 10, UINT32_MAX, &o->max_read_errors);
-}
-
-static int parse_errors(struct opts *o, const char *value)
-{
-	if (!strcmp(value, "continue"))
-		o->errors = FS_ERRORS_CONTINUE;
-	else if (!strcmp(value, "remount-ro"))
-		o->errors = FS_ERRORS_RO;
-	else if (!strcmp(value, "panic"))
-		o->errors = FS_ERRORS_PANIC;
-	else
-		return -EINVAL;
-	return 0;
-}
-
-static int parse_data(struct opts *o, const char *value)
-{
-	if (!strcmp(value, "ordered"))
-		o->data = FS_DATA_ORDERED;
-	else if (!strcmp(value, "journal"))
-		o->data = FS_DATA_JOURNAL;
-	else if (!strcmp(value, "writeback"))
-		o->data = FS_DATA_WRITEBACK;
-	else
-		return -EINVAL;
-	return 0;
 }
 
 /* 0 is the default's name, as for ext4. */
