@@ -16,19 +16,14 @@ enum {
 	MAX_BAD = 1 << 16,	/* more are no matter of a list */
 };
 
-static sect_t sect_of(const struct fsck *f, pblk_t pblk)
-{
-	return pblk << (f->block_shift - SECT_SHIFT);
-}
-
 /* Scan ---------------------------------------------------------------------------------------- */
 
 static void scan_piece(struct fsck *f, pblk_t pblk, uint32_t nr, void *buf)
 {
-	int err = blk_read(f->dev, sect_of(f, pblk), buf, (size_t)nr << f->block_shift);
+	int err = blk_read(f->dev, block_sect(f, pblk), buf, (size_t)nr << f->block_shift);
 
 	for (uint32_t i = 0; err == -EIO && i < nr && !is_stopped(f); i++)
-		if (blk_read(f->dev, sect_of(f, pblk + i), buf, f->block_bytes))
+		if (blk_read(f->dev, block_sect(f, pblk + i), buf, f->block_bytes))
 			array_push(f, &f->bad, pblk + i);
 	if (err && err != -EIO)
 		fsck_failed(f, err);
@@ -177,14 +172,7 @@ void fsck_bad_scan(struct fsck *f)
 	fsck_progress_clear(f);
 	if (!is_stopped(f))
 		drop_fixed(f);
-	err = raw ? fsck_inode_read(f, EXT_BAD_INO, raw) : -ENOMEM;
-	if (err == -EIO) {
-		uint32_t off;
-
-		fsck_inode_block_lost(f, 0, fsck_inode_place(f, EXT_BAD_INO, &off));
-		memset(raw, 0, f->inode_bytes);
-		err = 0;
-	}
+	err = raw ? fsck_inode_read_or_lose(f, EXT_BAD_INO, raw) : -ENOMEM;
 	if (err)
 		fsck_failed(f, err);
 	if (!is_stopped(f))
@@ -217,6 +205,6 @@ void fsck_block_salvage(struct fsck *f, pblk_t pblk, void *buf)
 	uint8_t *at = buf;
 
 	for (uint32_t i = 0; i < f->block_bytes >> SECT_SHIFT; i++, at += SECT_BYTES)
-		if (blk_read(f->dev, sect_of(f, pblk) + i, at, SECT_BYTES))
+		if (blk_read(f->dev, block_sect(f, pblk) + i, at, SECT_BYTES))
 			memset(at, 0, SECT_BYTES);
 }

@@ -91,7 +91,7 @@ bool fsck_is_system_ino(const struct fsck *f, ino_nr_t ino)
 
 /* Reading and writing -------------------------------------------------------------------------- */
 
-pblk_t fsck_inode_place(const struct fsck *f, ino_nr_t ino, uint32_t *off)
+static pblk_t inode_place(const struct fsck *f, ino_nr_t ino, uint32_t *off)
 {
 	const uint32_t g = (ino - 1) / f->inodes_per_group;
 	const uint64_t at = (uint64_t)((ino - 1) % f->inodes_per_group) * f->inode_bytes;
@@ -104,7 +104,7 @@ int fsck_inode_read(struct fsck *f, ino_nr_t ino, struct ext_disk_inode *raw)
 {
 	uint8_t *block = malloc(f->block_bytes);
 	uint32_t off;
-	const pblk_t at = fsck_inode_place(f, ino, &off);
+	const pblk_t at = inode_place(f, ino, &off);
 	int err = block ? fsck_block_read(f, at, block) : -ENOMEM;
 
 	if (!err)
@@ -122,6 +122,18 @@ void fsck_inode_block_lost(struct fsck *f, uint32_t group, pblk_t pblk)
 	else if (fsck_fix(&f->main, P1_READ, .group = group, .pblk = pblk))
 		fsck_block_write(f, pblk, block);
 	free(block);
+}
+
+int fsck_inode_read_or_lose(struct fsck *f, ino_nr_t ino, struct ext_disk_inode *raw)
+{
+	const int err = fsck_inode_read(f, ino, raw);
+	uint32_t off;
+
+	if (err != -EIO)
+		return err;
+	fsck_inode_block_lost(f, (ino - 1) / f->inodes_per_group, inode_place(f, ino, &off));
+	memset(raw, 0, f->inode_bytes);
+	return 0;
 }
 
 void fsck_inode_seal(const struct fsck *f, ino_nr_t ino, struct ext_disk_inode *raw)
@@ -159,7 +171,7 @@ void fsck_inode_write(struct fsck *f, ino_nr_t ino, struct ext_disk_inode *raw)
 {
 	uint8_t *block = malloc(f->block_bytes);
 	uint32_t off;
-	const pblk_t at = fsck_inode_place(f, ino, &off);
+	const pblk_t at = inode_place(f, ino, &off);
 	int err;
 
 	fsck_inode_seal(f, ino, raw);

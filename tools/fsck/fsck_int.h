@@ -212,6 +212,10 @@ static inline uint32_t group_nr_blocks(const struct fsck *f, uint32_t g)
 {
 	return (uint32_t)MIN((uint64_t)f->blocks_per_group, f->nr_blocks - group_first(f, g));
 }
+static inline sect_t block_sect(const struct fsck *f, pblk_t pblk)
+{
+	return pblk << (f->block_shift - SECT_SHIFT);
+}
 static inline bool is_stopped(const struct fsck *f)
 {
 	return f->err || (f->opts.stop && *f->opts.stop);
@@ -341,12 +345,12 @@ void fsck_block_salvage(struct fsck *f, pblk_t pblk, void *buf);
 pblk_t inode_first_block(const struct ext_disk_inode *raw);
 /* Does the block begin with "." of this inode, and ".."? *dotdot: where to. */
 bool fsck_has_dots(const uint8_t *block, ino_nr_t ino, ino_nr_t *dotdot);
-/* The block of the inode table that it is in, and the byte there. */
-pblk_t fsck_inode_place(const struct fsck *f, ino_nr_t ino, uint32_t *off);
 /* A block of a group's inode table cannot be read: said, and when that is agreed to, its inodes are free from now on. */
 void fsck_inode_block_lost(struct fsck *f, uint32_t group, pblk_t pblk);
 /* The raw inode: inode_bytes of buf. */
 MUST_CHECK int fsck_inode_read(struct fsck *f, ino_nr_t ino, struct ext_disk_inode *raw);
+/* The same; one whose block cannot be read is zeroes, and its block is lost. */
+MUST_CHECK int fsck_inode_read_or_lose(struct fsck *f, ino_nr_t ino, struct ext_disk_inode *raw);
 /* Seals and writes it. */
 void fsck_inode_write(struct fsck *f, ino_nr_t ino, struct ext_disk_inode *raw);
 void fsck_inode_seal(const struct fsck *f, ino_nr_t ino, struct ext_disk_inode *raw);

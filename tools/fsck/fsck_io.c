@@ -46,17 +46,12 @@ static const void *dirty_find(const struct fsck *f, pblk_t pblk)
 	return v ? (const void *)(uintptr_t)*v : NULL;
 }
 
-static sect_t sect_of(const struct fsck *f, pblk_t pblk)
-{
-	return pblk << (f->block_shift - SECT_SHIFT);
-}
-
 int fsck_block_read(struct fsck *f, pblk_t pblk, void *buf)
 {
 	const void *dirty = dirty_find(f, pblk);
 
 	if (!dirty)
-		return blk_read(f->dev, sect_of(f, pblk), buf, f->block_bytes);
+		return blk_read(f->dev, block_sect(f, pblk), buf, f->block_bytes);
 	memcpy(buf, dirty, f->block_bytes);
 	return 0;
 }
@@ -71,7 +66,7 @@ static void over(const struct fsck *f, pblk_t pblk, void *buf)
 
 int fsck_blocks_read(struct fsck *f, pblk_t pblk, uint32_t nr, void *buf)
 {
-	const int err = blk_read(f->dev, sect_of(f, pblk), buf, (size_t)nr << f->block_shift);
+	const int err = blk_read(f->dev, block_sect(f, pblk), buf, (size_t)nr << f->block_shift);
 
 	for (uint32_t i = 0; !err && f->io->dirty.nr && i < nr; i++)
 		over(f, pblk + i, (uint8_t *)buf + ((size_t)i << f->block_shift));
@@ -100,14 +95,14 @@ static bool batch_add(struct fsck *f, struct batch *b, enum blk_op op, pblk_t pb
 
 	if (b->nr_iov == ARRAY_LEN(b->iov))
 		return false;
-	if (last && last->sect + ((sect_t)last->nr_iov << (f->block_shift - SECT_SHIFT)) == sect_of(f, pblk) &&
+	if (last && last->sect + ((sect_t)last->nr_iov << (f->block_shift - SECT_SHIFT)) == block_sect(f, pblk) &&
 	    last->nr_iov < MAX_RUN_BLOCKS) {
 		last->nr_iov++;
 	} else {
 		if (b->nr_ios == MAX_BATCH)
 			return false;
 		b->ios[b->nr_ios++] = (struct blk_io){
-			.dev = f->dev, .op = op, .sect = sect_of(f, pblk), .iov = &b->iov[b->nr_iov], .nr_iov = 1 };
+			.dev = f->dev, .op = op, .sect = block_sect(f, pblk), .iov = &b->iov[b->nr_iov], .nr_iov = 1 };
 	}
 	b->iov[b->nr_iov++] = (struct iovec){ buf, f->block_bytes };
 	return true;

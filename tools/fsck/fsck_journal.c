@@ -290,14 +290,7 @@ void fsck_journal_check(struct fsck *f)
 	if (j.ino < f->first_ino || j.ino > f->nr_inodes)	/* other reserved inodes are others' */
 		j.ino = EXT_JOURNAL_INO;
 	j.raw = calloc(1, f->inode_bytes + sizeof(*j.raw));
-	err = j.raw ? fsck_inode_read(f, j.ino, j.raw) : -ENOMEM;
-	if (err == -EIO) {
-		uint32_t off;
-
-		fsck_inode_block_lost(f, (j.ino - 1) / f->inodes_per_group, fsck_inode_place(f, j.ino, &off));
-		memset(j.raw, 0, f->inode_bytes);
-		err = 0;
-	}
+	err = j.raw ? fsck_inode_read_or_lose(f, j.ino, j.raw) : -ENOMEM;
 	if (err) {
 		fsck_failed(f, err);
 	} else if (!inode_ok(&j) && !inode_rescue(&j)) {

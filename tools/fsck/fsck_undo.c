@@ -130,7 +130,7 @@ static int save_block(struct fsck *f, struct fsck_undo *u, pblk_t pblk, uint8_t 
 
 	if (jbd2_map_get(&u->saved, pblk))
 		return 0;
-	err = blk_read(f->dev, pblk << (f->block_shift - SECT_SHIFT), buf, len);
+	err = blk_read(f->dev, block_sect(f, pblk), buf, len);
 	if (err == -EIO) {	/* nothing that could be put back */
 		log_warn("%s: block %" PRIu64 " cannot be read: the undo file %s is without it", blk_name(f->dev), pblk, u->path);
 		return jbd2_map_put(&u->saved, pblk, 1);
